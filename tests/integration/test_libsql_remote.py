@@ -9,11 +9,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
 
-from rowvec.errors import StoreError, StoreUnavailable
+from rowvec.errors import ConfigError, StoreError, StoreUnavailable
 from rowvec.stores.auditor import Audited
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
@@ -276,3 +277,42 @@ def test_an_address_is_spoken_to_over_http(url: str, address: str) -> None:
     database = RemoteDatabase(url)
     assert database.address == address
     database.close()
+
+
+class Odd(Handler):
+    """Answers with the last part of the path, as a server that speaks something like Hrana may."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.reply(200, unquote(self.path.split("/")[1]).encode(), {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '"results"',
+        '{"results": []}',
+        '{"baton": null, "results": [5]}',
+        '{"baton": null, "results": [{"type": "ok"}]}',
+        '{"baton": null, "results": [{"type": "error"}]}',
+        '{"baton": null, "results": [{"type": "ok", "response": {"result": {"rows": [[{"type": "integer"}]]}}}]}',
+    ],
+)
+def test_an_answer_of_another_form_is_told(answer: str) -> None:
+    with LoopbackServer(Odd) as server:
+        database = RemoteDatabase(f"http://{server.address}/{quote(answer)}", tries=1)
+        for ask in (lambda: database.query("select 1"), lambda: database.transact([Statement("select 1")])):
+            with pytest.raises(StoreError, match="does not answer as a libSQL server") as caught:
+                ask()
+            assert not caught.value.transient
+        database.close()
+
+
+@pytest.mark.parametrize("token", ["hush\nhush", "hush hush", "hüsh", "“hush”"])
+@pytest.mark.parametrize("in_url", [False, True])
+def test_a_token_that_no_header_carries_is_refused_without_being_shown(token: str, in_url: bool) -> None:
+    url = f"http://127.0.0.1:9?authToken={quote(token)}" if in_url else "http://127.0.0.1:9"
+    with pytest.raises(ConfigError, match=r"store\.token") as caught:
+        RemoteDatabase(url, None if in_url else token)
+    assert token not in str(caught.value)
+    assert "hush" not in str(caught.value)

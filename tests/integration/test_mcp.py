@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -191,6 +192,11 @@ text = { columns = ["name"] }
 store = { kind = "libsql", url = "things.db", metadata = ["name"] }
 """
 
+HELLO = (
+    '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18",'
+    ' "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}'
+)
+
 
 @pytest.mark.slow
 def test_the_command_speaks_on_stdin_and_stdout(tmp_path: Path) -> None:
@@ -205,3 +211,27 @@ def test_the_command_speaks_on_stdin_and_stdout(tmp_path: Path) -> None:
             return await client.call_tool("search", {"query": "two lamps"})
 
     assert [each["id"] for each in found(anyio.run(call))["results"]] == ["things:2", "things:1"]
+
+
+@pytest.mark.slow
+def test_a_line_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
+    """Whoever sent it would wait for ever; the calls around it are answered too."""
+    (tmp_path / "rowvec.toml").write_text(CONFIG)
+    (tmp_path / "things.jsonl").write_text('{"id": 1, "name": "lamp"}\n')
+    command = [sys.executable, "-m", "rowvec.cli.main"]
+    subprocess.run([*command, "sync", "--config", tmp_path / "rowvec.toml"], check=True, capture_output=True)
+    lines = ["no json", '{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": "\\ud800"}', "[" * 100_000, "[]"]
+    ping = '{"jsonrpc": "2.0", "id": 9, "method": "ping"}'
+    told = "\n".join([HELLO, *lines, ping, ""])
+    arguments = [*command, "mcp", "--config", str(tmp_path / "rowvec.toml")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(told)
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(len(lines) + 2)]
+        process.stdin.close()
+        assert process.wait() == 0
+    unread = [answer["error"]["code"] for answer in answers if answer["id"] is None]
+    assert unread == [-32700, -32700, -32700, -32600]
+    assert {answer["id"] for answer in answers} == {1, None, 9}

@@ -81,7 +81,7 @@ def test_the_application_goes_on_writing_when_a_listener_is_stopped(shop: Shop) 
 def test_watching_goes_on_by_comparing_while_nothing_can_be_told(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rowvec.sources.databases.notify.QUEUE_SECONDS", 0.5)
+    monkeypatch.setattr("rowvec.sources.databases.notify.LOOK_SECONDS", 0.5)
     shop.create("text")
     notifier, pipeline = shop.install(), shop.pipeline()
     with stopped_listener(shop):
@@ -98,3 +98,27 @@ def test_a_listener_that_was_stopped_itself_compares_all_rows(shop: Shop, monkey
     shop.create()
     with shop.install().listening() as heard:
         until(lambda: heard.take(0.1).many, "it says that many may have changed")
+
+
+def test_a_table_that_took_the_name_is_told_and_compared(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tool such as dbt makes the table again under the same name, and the trigger goes with the former one."""
+    monkeypatch.setattr("rowvec.sources.databases.notify.LOOK_SECONDS", 0.2)
+    shop.create()
+    shop.fill(5)
+    notifier, pipeline = shop.install(), shop.pipeline()
+    with watching(pipeline, notifier):
+        in_step(shop, pipeline)
+        shop.run(
+            "begin; alter table shop.things rename to former;"
+            " create table shop.things (like shop.former including all);"
+            " insert into shop.things select * from shop.former; drop table shop.former; commit"
+        )
+        until(lambda: "has lost its trigger" in caplog.text, "it says that the trigger is gone")
+        shop.run("insert into shop.things values (6, 'after the swap', 1)")
+        in_step(shop, pipeline)
+        shop.install()
+        shop.run("insert into shop.things values (7, 'heard again', 1)")
+        in_step(shop, pipeline)
+    assert caplog.text.count("has lost its trigger") == 1

@@ -171,6 +171,12 @@ def test_a_libsql_store_is_a_file_or_an_address(tmp_path: Path, url: str, meant:
     assert store.url.get_secret_value() == meant.format(folder=tmp_path)
 
 
+@pytest.mark.parametrize("url", ["libsql://", "http://host:abc", "http://host:99999", "http://[::1", "https://a b"])
+def test_an_address_that_no_server_can_have_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="no host, or a port"):
+        pipeline(tmp_path, f'store = {{ kind = "libsql", url = "{url}" }}')
+
+
 def test_a_store_table_is_named_after_its_pipeline(tmp_path: Path) -> None:
     config = load(written(tmp_path, f"[pipelines.my-items_2]\n{SOURCE}"))
     assert config.pipeline().store.table == "my_items_2_embeddings"

@@ -88,6 +88,17 @@ def test_where_takes_colons_and_percent_signs_as_they_are(database: Any, source:
     assert keys(source(query="select * from product where name like '%:new'")) == [2]
 
 
+def test_a_column_that_was_dropped_meanwhile_is_named_as_that(database: Any, source: Any) -> None:
+    fill(database)
+    opened = source()
+    assert keys(opened, until=1) == [1]
+    database.execute("alter table product rename column price to cost")
+    with pytest.raises(SourceError, match="price") as caught:
+        keys(opened)
+    assert caught.value.hint is not None
+    assert "renamed or dropped" in caught.value.hint
+
+
 def test_bounds_leave_out_after_and_include_until(database: Any, source: Any) -> None:
     fill(database)
     assert keys(source(), after=3, until=7) == [4, 5, 6, 7]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
@@ -42,11 +43,23 @@ def _libsql_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
         raise wrong("is not a libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
     if ":memory:" in url:
         raise wrong("is in memory, so its vectors are lost when the command ends", "Write a path such as vectors.db.")
+    if remote and scheme != "file":
+        _has_host(url)
     if (remote and scheme != "file") or not info.context:
         return value
     path, mark, options = url.removeprefix("file:").partition("?")
     full = str(info.context.path(re.sub("^//(?=/)", "", path)))
     return SecretStr(f"file:{full}?{options}" if mark else full)
+
+
+def _has_host(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and not re.search(r"\s", parts.netloc) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise wrong("has no host, or a port that is not a number", "Write libsql://name.turso.io, or http://host:8080.")
 
 
 def _table(value: Any, info: ValidationInfo) -> Any:

@@ -9,12 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from anyio import create_memory_object_stream, create_task_group
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    CallToolResult,
+    ErrorData,
+    InputRequiredResult,
+    JSONRPCError,
+    ToolAnnotations,
+)
 from pydantic import ConfigDict, ValidationError, create_model
 
 from rowvec.serve.problems import Problem, of_validation
@@ -57,6 +68,32 @@ class Server(MCPServer[Any]):
             wrong = [{**each, "loc": ("arguments", *each["loc"])} for each in error.__cause__.errors()]
             known = next(list(each.input_schema["properties"]) for each in await self.list_tools() if each.name == name)
             raise in_words(of_validation(wrong, known)) from None
+
+    async def run_stdio_async(self) -> None:
+        """A line that cannot be read is answered. The SDK passes over it, and whoever sent it would wait."""
+        async with stdio_server() as (lines, answers), create_task_group() as tasks:
+            forward, requests = create_memory_object_stream[SessionMessage | Exception](0)
+
+            async def pass_on() -> None:
+                async with forward:
+                    async for line in lines:
+                        if isinstance(line, Exception):
+                            await answers.send(_unread(line))
+                        else:
+                            await forward.send(line)
+
+            tasks.start_soon(pass_on)
+            lowlevel = self._lowlevel_server
+            await lowlevel.run(requests, answers, lowlevel.create_initialization_options())
+
+
+def _unread(error: Exception) -> SessionMessage:
+    reasons = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else []
+    if any(each["type"] == "json_invalid" for each in reasons):
+        what = ErrorData(code=PARSE_ERROR, message=f"The line is not JSON: {reasons[0]['ctx']['error']}.")
+    else:
+        what = ErrorData(code=INVALID_REQUEST, message="The line is not a message of JSON-RPC 2.0.")
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=what))
 
 
 def in_words(problem: Problem) -> ToolError:

@@ -43,7 +43,10 @@ def open_database(url: str, base: Path) -> Database:
     if kind in ("postgres", "postgresql"):
         from rowvec.sources.databases.postgres import PostgresDatabase
 
-        return PostgresDatabase(url, parsed)
+        try:
+            return PostgresDatabase(url, parsed)
+        except sa.exc.ArgumentError as error:
+            raise ConfigError(f"source.url: {error}.", hint="Write as many ports as hosts, or one for all.") from None
     if kind in ("mysql", "mariadb"):
         from rowvec.sources.databases.mysql import MySqlDatabase
 

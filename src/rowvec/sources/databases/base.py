@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
 SETTINGS_HINT = "Check source.table, source.query and source.where."
+COLUMN_HINT = (
+    "Is the column misspelled, or was it renamed or dropped? Correct source.key, source.cursor, source.where, the text"
+    " or store.metadata."
+)
 ACCESS_HINT = "Check the user and password in source.url (or --from), or in the variable it names."
 ENCODING_HINT = (
     "Correct it, or leave it out with source.where. SQLite, and PostgreSQL in SQL_ASCII, take any bytes for text."
@@ -348,5 +352,6 @@ def as_it_is(key: ColumnElement[Any]) -> ColumnElement[Any]:
     return key
 
 
-def server_name(kind: str, url: URL, port: int) -> str:
-    return f"{kind} {url.username or 'default user'}@{url.host or 'localhost'}:{url.port or port}/{url.database or ''}"
+def told_driver(engine: Engine) -> dict[str, Any]:
+    """The parameters that the driver gets: the URL may have a host, a port or a socket after its question mark."""
+    return dict(engine.dialect.create_connect_args(engine.url)[1])

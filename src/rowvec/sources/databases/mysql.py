@@ -16,21 +16,24 @@ from sqlalchemy.sql.expression import ColumnElement
 from rowvec.documents.values import shortest
 from rowvec.errors import MissingExtraError, RowvecError, SourceError
 from rowvec.sources.column_types import inferred, named
+from rowvec.sources.databases import mysql_url
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
+    COLUMN_HINT,
     CONNECT_SECONDS,
     Database,
     Order,
     Relation,
     as_it_is,
     quote_every_name,
-    server_name,
+    told_driver,
 )
+from rowvec.support.addresses import mysql_address
 from rowvec.types import Column, ColumnType, Key
 
 # https://mariadb.com/docs/server/reference/error-codes
 _WRONG_LOGIN = {1045, 1698}
-_NO_DATABASE = 1049
+_NO_DATABASE, _NO_COLUMN = 1049, 1054
 _NO_PERMISSION = {1044, 1142, 1143, 1370}
 _SETTINGS = (
     "set names utf8mb4 collate utf8mb4_general_ci, sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
@@ -55,17 +58,18 @@ class MySqlDatabase(Database):
         """Columns of type FLOAT."""
         if importlib.util.find_spec("pymysql") is None:
             raise MissingExtraError("Reading MySQL or MariaDB", "mysql")
-        self.location = server_name("MySQL", parsed, 3306)
+        told = mysql_url.arguments(parsed)
         self.engine = sa.create_engine(
-            parsed.set(drivername="mysql+pymysql"),
+            parsed.set(drivername="mysql+pymysql", query={}),
             pool_pre_ping=True,
             pool_size=2,
             hide_parameters=True,
             connect_args={
-                "connect_timeout": CONNECT_SECONDS, "conv": _conversions(), "charset": "utf8mb4",
+                "connect_timeout": CONNECT_SECONDS, **told, "conv": _conversions(), "charset": "utf8mb4",
                 "init_command": _SETTINGS,
             },
         )  # fmt: skip
+        self.location = f"MySQL {mysql_address(told_driver(self.engine) | told)}"
         quote_every_name(self.engine)
         sa.event.listen(self.engine, "connect", _only_read)
 
@@ -183,8 +187,14 @@ class MySqlDatabase(Database):
             return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)
         if code in _NO_PERMISSION:
             return self.refused(line, "Grant the user SELECT on it.")
+        if code == _NO_COLUMN:
+            return self.refused(line, COLUMN_HINT)
         if code == _NO_DATABASE:
             return self.refused(line, "Correct source.url.")
+        if "CERTIFICATE_VERIFY_FAILED" in line:
+            return self.refused(line, "Name the authority's file as ssl_ca in source.url, or correct its host.")
+        if line.startswith("SSL is required"):
+            return self.refused(line, "Have the server speak TLS, or give source.url another ssl-mode.")
         if code in _TRANSIENT or isinstance(error, OSError):
             return self.no_answer(line)
         return self.refused(line)

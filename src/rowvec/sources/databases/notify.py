@@ -45,8 +45,8 @@ LOCK_MILLISECONDS = 300
 SILENT_SECONDS = 2.0
 FULL = 0.5
 """Share of the queue above which the trigger is silent."""
-QUEUE_SECONDS = 30.0
-"""How often the queue is looked at, and all rows are compared while the trigger is silent."""
+LOOK_SECONDS = 30.0
+"""How often the queue and the triggers are looked at, and all rows are compared while they are silent."""
 STOPPED_SECONDS = 10.0
 """A listener that did nothing for so long was stopped: the queue may have been full meanwhile."""
 _OPERATIONS = ("insert", "update", "delete", "truncate")
@@ -234,14 +234,17 @@ class Notifier:
 
     def installed(self) -> bool:
         """All triggers are there, and switched on."""
-        names = [f"{self.channel}_{operation}" for operation in _OPERATIONS]
         with self.connected() as connection:
-            found = connection.execute(
-                "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
-                " join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) = (%s, %s)"
-                " and t.tgname = any(%s) and t.tgenabled in ('O', 'A')",
-                [self.schema, self.table, names],
-            ).fetchone()
+            return self._installed(connection)
+
+    def _installed(self, connection: psycopg.Connection[Any]) -> bool:
+        names = [f"{self.channel}_{operation}" for operation in _OPERATIONS]
+        found = connection.execute(
+            "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
+            " join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) = (%s, %s)"
+            " and t.tgname = any(%s) and t.tgenabled in ('O', 'A')",
+            [self.schema, self.table, names],
+        ).fetchone()
         return found == (len(names),)
 
     def _trigger(self, operation: str) -> sql.Identifier:
@@ -287,7 +290,8 @@ class Notifier:
                 thread.join()
 
     def _listen(self, connection: psycopg.Connection[Any], heard: Heard, done: threading.Event) -> None:
-        queue = _Queue(connection, self._database.location)
+        looked = time.monotonic()
+        reasons: set[str] = set()
         try:
             while not done.is_set():
                 began = time.monotonic()
@@ -295,10 +299,35 @@ class Notifier:
                     heard.add(notice.payload)
                     if done.is_set():
                         return
-                if time.monotonic() - began > STOPPED_SECONDS or queue.was_full():
+                if time.monotonic() - looked >= LOOK_SECONDS:
+                    looked, before = time.monotonic(), reasons
+                    reasons = self._silent(connection, before)
+                    if before or reasons:
+                        # Something may have been left untold since the last look.
+                        heard.add(MANY)
+                if time.monotonic() - began > STOPPED_SECONDS:
                     heard.add(MANY)
         except psycopg.Error as error:
             heard.lose(self._database.no_answer(str(error).strip().partition("\n")[0]))
+
+    def _silent(self, connection: psycopg.Connection[Any], told: set[str]) -> set[str]:
+        """Why the trigger does not tell of every change now; what was not told before is logged."""
+        found = {}
+        usage = queue_usage(connection)
+        if usage > FULL:
+            found["queue"] = (
+                f"The NOTIFY queue of {self._database.location} is {usage:.0%} full, because somebody listens and does"
+                " not read. Until that ends,"
+            )
+        if not self._installed(connection):
+            found["trigger"] = (
+                f"{self.schema}.{self.table} has lost its trigger, as when another table has taken its name. Until"
+                " `rowvec watch --install` was run,"
+            )
+        for reason, said in found.items():
+            if reason not in told:
+                logger.warning("%s all rows are compared every %.0f s.", said, LOOK_SECONDS)
+        return set(found)
 
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection[Any]]:
@@ -315,29 +344,6 @@ class Notifier:
         options |= {"connect_timeout": CONNECT_SECONDS, "autocommit": True, "prepare_threshold": None}
         options["client_encoding"] = ENCODING
         return psycopg.connect(**options)
-
-
-class _Queue:
-    """What has been notified in the whole server and is not read by everybody who listens there."""
-
-    def __init__(self, connection: psycopg.Connection[Any], location: str) -> None:
-        self._connection, self._location = connection, location
-        self._looked = time.monotonic()
-        self._full = False
-
-    def was_full(self) -> bool:
-        """Something may have been left untold since the last look; False where it is not time for one."""
-        if time.monotonic() - self._looked < QUEUE_SECONDS:
-            return False
-        self._looked = time.monotonic()
-        usage = queue_usage(self._connection)
-        before, self._full = self._full, usage > FULL
-        if self._full and not before:
-            logger.warning(
-                "The NOTIFY queue of %s is %.0f %% full, because somebody listens and does not read. Until that ends,"
-                " all rows are compared every %.0f s.", self._location, 100 * usage, QUEUE_SECONDS,
-            )  # fmt: skip
-        return before or self._full
 
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}

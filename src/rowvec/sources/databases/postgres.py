@@ -23,6 +23,7 @@ from rowvec.errors import RowvecError, SourceError
 from rowvec.sources.column_types import named
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
+    COLUMN_HINT,
     CONNECT_SECONDS,
     ENCODING_HINT,
     Database,
@@ -31,10 +32,11 @@ from rowvec.sources.databases.base import (
     as_it_is,
     quote_every_name,
     readable,
-    server_name,
+    told_driver,
 )
 from rowvec.sources.databases.postgres_checks import table_checks
 from rowvec.sources.json_values import value_or_text
+from rowvec.support.addresses import is_unusable, postgres_address
 from rowvec.support.intervals import interval_of
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
@@ -78,7 +80,6 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, parsed: URL) -> None:
         super().__init__(url)
-        self.location = server_name("PostgreSQL", parsed, 5432)
         self.engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
@@ -95,6 +96,7 @@ class PostgresDatabase(Database):
             },
             execution_options={"postgresql_readonly": True},
         )
+        self.location = f"PostgreSQL {postgres_address(told_driver(self.engine))}"
         quote_every_name(self.engine)
         sa.event.listen(self.engine, "connect", _begin_session)
         sa.event.listen(self.engine, "connect", _leave_ranges)
@@ -274,6 +276,8 @@ class PostgresDatabase(Database):
     def translate(self, error: BaseException) -> RowvecError:
         line = _first_line(error)
         code = getattr(error, "sqlstate", None)
+        if code is None and is_unusable(line):
+            return self.refused(line, "Correct what source.url (or --from) says after its question mark.")
         if code is None and isinstance(error, psycopg.OperationalError):
             if "authentication failed" in line or "no password supplied" in line:
                 return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)
@@ -286,6 +290,8 @@ class PostgresDatabase(Database):
             return self.refused(line, _POLICIES_HINT)
         if code == "42501":
             return self.refused(line, _grant_hint(line, self.asked_table, self.engine.url.username or "the user"))
+        if code == "42703":
+            return self.refused(line, COLUMN_HINT)
         if STATEMENT_MODE in line:
             return self.refused(line, "Set source.url to the database, or to a pooler in transaction mode.")
         if code is not None and code.startswith(_TRANSIENT):

@@ -15,7 +15,15 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
 from rowvec.sources.column_types import named_freely
-from rowvec.sources.databases.base import Database, Order, Relation, quote_every_name, readable
+from rowvec.sources.databases.base import (
+    COLUMN_HINT,
+    SETTINGS_HINT,
+    Database,
+    Order,
+    Relation,
+    quote_every_name,
+    readable,
+)
 from rowvec.sources.told_types import arranged, widened
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
@@ -173,7 +181,7 @@ class SqliteDatabase(Database):
                 f"{self.location} cannot be opened: {line}",
                 hint="May this user read the file? One in WAL mode needs its folder writable too.",
             )
-        return self.refused(line)
+        return self.refused(line, COLUMN_HINT if line.startswith("no such column") else SETTINGS_HINT)
 
 
 def _file_of(url: str, decoded: str, base: Path) -> Path:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,7 +24,7 @@ from rowvec.errors import DataRefused, StoreError, StoreUnavailable
 from rowvec.stores.libsql.database import Answer, Query, Statement, Values, translated
 from rowvec.stores.pulse import Address, Pulse, Silent
 from rowvec.support.services import Answer as Reply
-from rowvec.support.services import EndlessAnswer, exchanged
+from rowvec.support.services import EndlessAnswer, checked_key, exchanged
 
 _SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
 _REQUEST_BYTES = 4 << 20
@@ -61,7 +62,7 @@ class RemoteDatabase:
         parts = urlsplit(url)
         options = parse_qs(parts.query)
         scheme = "http" if options.get("tls") == ["0"] else _SCHEMES[parts.scheme]
-        token = token or options.get("authToken", [None])[0] or parts.password
+        token = checked_key(token or options.get("authToken", [None])[0] or parts.password, "store.token")
         host = parts.netloc.rpartition("@")[2]
         self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
         self._timeout = timeout
@@ -91,7 +92,7 @@ class RemoteDatabase:
 
         def ask() -> list[Values]:
             with _Stream(self, reads=True) as stream:
-                return _rows(stream.send(request, last=True))
+                return self._rows(stream.send(request, last=True))
 
         return self._retry(ask)
 
@@ -99,11 +100,15 @@ class RemoteDatabase:
         def run() -> Answer:
             with _Stream(self, reads=True) as stream:
                 stream.send(self._execute("begin"), last=False)
-                answer = work(lambda sql, values: _rows(stream.send(self._execute(sql, values), last=False)))
+                answer = work(lambda sql, values: self._rows(stream.send(self._execute(sql, values), last=False)))
                 stream.send(self._execute("commit"), last=True)
             return answer
 
         return self._retry(run)
+
+    def _rows(self, response: Any) -> list[Values]:
+        with _of_hrana(self.location):
+            return [tuple(map(_decoded, row)) for row in response["result"]["rows"]]
 
     def _execute(self, sql: str, values: Values = ()) -> str:
         return f'{{"type": "execute", "stmt": {self._statement(sql, values)}}}'
@@ -133,12 +138,12 @@ class RemoteDatabase:
             raise DataRefused(f"{self.location}: an infinite number cannot be sent over HTTP.") from None
 
     def _changed(self, response: Any, statements: int, first: bool) -> list[int]:
-        result = response["result"]
-        for error in result["step_errors"]:
-            if error:
-                raise translated(str(error.get("message")), self.location)
-        steps = result["step_results"][int(first) :][:statements]
-        return [step["affected_row_count"] for step in steps]
+        with _of_hrana(self.location):
+            result = response["result"]
+            failed = [str(error["message"]) for error in result["step_errors"] if error]
+            if failed:
+                raise translated(failed[0], self.location)
+            return [step["affected_row_count"] for step in result["step_results"][int(first) :][:statements]]
 
     def post(self, base: str | None, body: str, *, reads: bool = False) -> Any:
         """One pipeline request.
@@ -188,10 +193,7 @@ class RemoteDatabase:
         if "stream" in problem.lower():
             # The server has closed the stream, and rolled its transaction back.
             raise StoreUnavailable(f"{self.location}: {problem}")
-        raise StoreError(
-            f"{self.location} does not answer as a libSQL server (HTTP {status}). {problem}".rstrip(),
-            hint="Give the store the URL that `turso db show` prints, or that of an sqld server.",
-        )
+        raise _another_server(self.location, f"(HTTP {status}). {problem}".rstrip())
 
     def _watched(self, send: Callable[[], Reply]) -> Reply:
         """
@@ -218,6 +220,25 @@ class RemoteDatabase:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _another_server(location: str, told: str) -> StoreError:
+    return StoreError(
+        f"{location} does not answer as a libSQL server {told}",
+        hint="Give the store the URL that `turso db show` prints, or that of an sqld server.",
+    )
+
+
+@contextmanager
+def _of_hrana(location: str) -> Iterator[None]:
+    """
+    Raises:
+        StoreError: what is read here of an answer has another form.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _another_server(location, f"({type(error).__name__} in an answer).") from error
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -258,11 +279,12 @@ class _Stream:
         answer = self._database.post(
             self._base, f'{{"baton": {json.dumps(self._baton)}, "requests": [{request}{close}]}}', reads=self._reads
         )
-        self._baton, self._base = answer["baton"], answer.get("base_url") or self._base
-        result = answer["results"][0]
-        if result["type"] == "error":
-            raise translated(str(result["error"].get("message")), self._database.location)
-        return result["response"]
+        with _of_hrana(self._database.location):
+            self._baton, self._base = answer["baton"], answer.get("base_url") or self._base
+            result = answer["results"][0]
+            if result["type"] == "error":
+                raise translated(str(result["error"]["message"]), self._database.location)
+            return result["response"]
 
     def __enter__(self) -> _Stream:
         return self
@@ -318,10 +340,6 @@ def _encoded(value: Any) -> dict[str, Any]:
             return {"type": "text", "value": value}
         case _:
             return {"type": "blob", "base64": base64.b64encode(value).decode()}
-
-
-def _rows(response: Any) -> list[Values]:
-    return [tuple(map(_decoded, row)) for row in response["result"]["rows"]]
 
 
 def _decoded(value: Any) -> Any:

@@ -25,6 +25,7 @@ from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.postgres.intervals import register_intervals
 from rowvec.stores.postgres.session import Cursor, Session, Settings, scope_of, set_local
 from rowvec.stores.pulse import Address, Silent
+from rowvec.support.addresses import postgres_address
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING
@@ -46,11 +47,11 @@ def describe(url: str) -> str:
         parts = conninfo_to_dict(url)
     except psycopg.Error:
         return "the store's database"
-    host = parts.get("host") or "localhost"
+    host = str(parts.get("host") or "")
     # The embedded server's socket is in the folder of its data.
-    if str(host).startswith("/") and os.path.exists(f"{host}/PG_VERSION"):
-        return f"the embedded PostgreSQL ({os.path.realpath(str(host))})"
-    return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+    if host.startswith("/") and os.path.exists(f"{host}/PG_VERSION"):
+        return f"the embedded PostgreSQL ({os.path.realpath(host)})"
+    return postgres_address(parts)
 
 
 def connect(url: str, purpose: str, seconds: float | None = None, *, like: AdaptContext | None = None) -> Session:

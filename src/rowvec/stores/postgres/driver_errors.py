@@ -9,6 +9,7 @@ import psycopg
 
 from rowvec.errors import DataRefused, RowvecError, StatementCancelled, StoreError, StoreUnavailable
 from rowvec.stores.pulse import Silent
+from rowvec.support.addresses import is_unusable
 from rowvec.support.poolers import STATEMENT_MODE
 
 _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str | None]] = [
@@ -104,6 +105,8 @@ def translated(location: str) -> Iterator[None]:
                 f"{location} is behind a pooler in statement mode, which takes no transactions.",
                 hint="Set store.url to the database itself, or to a pooler in transaction mode.",
             ) from error
+        if error.sqlstate is None and is_unusable(_first_line(error)):
+            raise _unusable(error) from error
         if is_of_the_data(error):
             raise DataRefused(f"{location} refused a row: {_first_line(error)}", hint=_hint(error)) from error
         kind, said, hint = next((kind, said, hint) for types, kind, said, hint in _REFUSED if isinstance(error, types))
@@ -112,6 +115,8 @@ def translated(location: str) -> Iterator[None]:
 
 def connect_error(location: str, error: psycopg.OperationalError) -> RowvecError:
     text = _first_line(error)
+    if is_unusable(text):
+        return _unusable(error)
     if "password authentication failed" in text or "no password supplied" in text:
         return StoreError(
             f"{location} refused the user name or password.", hint="Check store.url, or the variable it names."
@@ -119,6 +124,12 @@ def connect_error(location: str, error: psycopg.OperationalError) -> RowvecError
     if "does not exist" in text:
         return StoreError(f"{location}: {text}", hint="Create it, or correct store.url.")
     return StoreUnavailable(f"{location} does not answer: {text}", hint="Is the server running, and store.url right?")
+
+
+def _unusable(error: psycopg.Error) -> StoreError:
+    return StoreError(
+        f"store.url cannot be used: {_first_line(error)}", hint="Correct what it says after its question mark."
+    )
 
 
 def _first_line(error: BaseException) -> str:

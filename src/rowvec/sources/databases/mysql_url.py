@@ -1,0 +1,123 @@
+"""What a URL of MySQL or MariaDB says after its question mark, for PyMySQL.
+
+The driver takes each of these for an argument of its own, so an unknown name or a word in the place of a number ends
+in its `TypeError`. Managed servers write TLS as `ssl-mode`, as MySQL's own client does; the driver has no such name.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from rowvec.errors import ConfigError
+
+_MODES = {
+    "disabled": ("disabled", "disable"),
+    "preferred": ("preferred", "prefer", "allow"),
+    "required": ("required", "require"),
+    "verify_ca": ("verify_ca",),
+    "verify_identity": ("verify_identity", "verify_full"),
+}
+_YES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_NUMBERS = ("connect_timeout", "max_allowed_packet", "port", "read_timeout", "write_timeout")
+_TEXTS = (
+    "bind_address", "database", "host", "password", "program_name", "read_default_file", "read_default_group",
+    "server_public_key", "unix_socket", "user",
+)  # fmt: skip
+_CHECKS = ("ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity")
+_TLS = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_cipher", "ssl_key", "ssl_key_password", *_CHECKS)
+_SET_BY_US = ("autocommit", "charset", "collation", "init_command", "use_unicode")
+_KNOWN = ("ssl_mode", *_TLS, *_NUMBERS, *_TEXTS)
+_OTHER_NAMES = {"sslmode": "ssl_mode", "ssl": "ssl_mode", "tls": "ssl_mode", "db": "database", "passwd": "password"}
+
+
+def arguments(url: URL) -> dict[str, Any]:
+    """The driver's arguments for what stands after the question mark.
+
+    Raises:
+        ConfigError: a parameter that the driver does not take, or whose value it cannot use.
+    """
+    told = dict(_named(name, value) for name, value in url.query.items())
+    tls = {name: told.pop(name) for name in ("ssl_mode", *_TLS) if name in told}
+    found: dict[str, Any] = {name: value for name, value in told.items() if name not in _SET_BY_US}
+    found |= {name: _number(name, value) for name, value in found.items() if name in _NUMBERS}
+    return found | _tls(tls)
+
+
+def _named(said: str, value: str | tuple[str, ...]) -> tuple[str, str]:
+    name = said.lower().replace("-", "_")
+    name = _OTHER_NAMES.get(name, name)
+    if name not in (*_KNOWN, *_SET_BY_US):
+        raise ConfigError(
+            f"source.url has the parameter {said!r}, which the driver of MySQL does not take.",
+            hint=f"Leave it out. It takes {', '.join(_KNOWN)}. TLS is ssl-mode=REQUIRED, or VERIFY_IDENTITY.",
+        )
+    if not isinstance(value, str):
+        raise ConfigError(f"source.url has the parameter {said!r} more than once.", hint="Leave one of them.")
+    return name, value
+
+
+def _number(name: str, value: str) -> int:
+    if value.isascii() and value.isdigit() and int(value[:12]) > 0:
+        return int(value[:12])
+    raise ConfigError(f"source.url: {name} is {value[:40]!r}.", hint="Write a whole number above 0.")
+
+
+def _tls(told: Mapping[str, str]) -> dict[str, Any]:
+    mode = _mode(told)
+    if mode is None or mode == "preferred":
+        # The driver encrypts where the server can.
+        return {}
+    if mode == "disabled":
+        return {"ssl_disabled": True}
+    try:
+        context = ssl.create_default_context(cafile=told.get("ssl_ca"), capath=told.get("ssl_capath"))
+        context.check_hostname = mode == "verify_identity"
+        context.verify_mode = ssl.CERT_NONE if mode == "required" else ssl.CERT_REQUIRED
+        # Certificates that MySQL makes by itself lack what a strict check asks for.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if "ssl_cert" in told:
+            context.load_cert_chain(told["ssl_cert"], told.get("ssl_key"), told.get("ssl_key_password"))
+        if "ssl_cipher" in told:
+            context.set_ciphers(told["ssl_cipher"])
+    except (OSError, ValueError) as error:
+        files = ", ".join(told[name] for name in ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key") if name in told)
+        said = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"source.url: the files for TLS ({files or 'none'}) cannot be used: {said}.",
+            hint="Correct ssl_ca, ssl_cert and ssl_key: each is the path of a file in PEM.",
+        ) from error
+    return {"ssl": context}
+
+
+def _mode(told: Mapping[str, str]) -> str | None:
+    """How far the server is trusted; None where the URL says nothing of TLS."""
+    checks = {name: _yes(name, told[name]) for name in _CHECKS if name in told}
+    if "ssl_mode" in told:
+        said = told["ssl_mode"].lower().replace("-", "_")
+        meant = next((mode for mode, words in _MODES.items() if said in words), None)
+        if meant is None and said in _YES:
+            meant = "required" if _YES[said] else "disabled"
+        if meant is None:
+            raise ConfigError(
+                f"source.url: ssl-mode is {told['ssl_mode'][:40]!r}.",
+                hint="Write DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY.",
+            )
+        return meant
+    if not told:
+        return None
+    by_name = checks.get("ssl_verify_identity", checks.get("ssl_check_hostname"))
+    has_authority = "ssl_ca" in told or "ssl_capath" in told
+    certified = checks.get("ssl_verify_cert", has_authority)
+    if by_name or (by_name is None and has_authority and certified):
+        return "verify_identity"
+    return "verify_ca" if certified else "required"
+
+
+def _yes(name: str, value: str) -> bool:
+    if value.lower() not in _YES:
+        raise ConfigError(f"source.url: {name} is {value[:40]!r}.", hint="Write true or false.")
+    return _YES[value.lower()]
