@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
@@ -33,6 +32,7 @@ from rowvec.filters.json_form import from_json
 from rowvec.filters.paths import QUOTED, quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
 from rowvec.filters.values import NAMES_OF_NULL, printable
+from rowvec.support.json_objects import RepeatedName, once
 
 Scalar = str | int | float | bool | None
 
@@ -97,19 +97,14 @@ def parse(expression: str) -> Filter:
 
 
 def _json(text: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        twice = next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None)
-        if twice is not None:
-            # Of two conditions on one column the last one would count.
-            raise SearchError(
-                f"The filter has {printable(twice, _WINDOW)!r} twice in one object.",
-                hint='Write {"and": [{…}, {…}]}, or both in one: {"price": {">": 5, "<": 10}}',
-            )
-        return found
-
     try:
         return json.loads(text, object_pairs_hook=once)
+    except RepeatedName as error:
+        # Of two conditions on one column the last one would count.
+        raise SearchError(
+            f"The filter has {printable(error.name, _WINDOW)!r} twice in one object.",
+            hint='Write {"and": [{…}, {…}]}, or both in one: {"price": {">": 5, "<": 10}}',
+        ) from None
     except (ValueError, RecursionError):
         raise SearchError(
             "The filter begins with a brace, but is not JSON.", hint='Write {"price": {"<": 100}}, or: price < 100'

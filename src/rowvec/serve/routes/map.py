@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +26,7 @@ from rowvec.serve.context import context_of
 from rowvec.serve.models import Limit, QueryText, SearchMode
 from rowvec.serve.page.aspects import ASPECTS, NOTHING, aspect_column, aspect_values
 from rowvec.serve.page.colours import GONE, LEFT_OUT, NONE, OTHER, best_column, can_colour, colour
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply, numbers
 from rowvec.serve.service import Service
@@ -140,9 +141,9 @@ class MapFile:
         return body
 
 
-def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
+def map_routes(files: Mapping[str, MapFile]) -> Router:
     """Args: files: by pipeline."""
-    router = APIRouter(prefix="/ui/map", include_in_schema=False)
+    router = Router(prefix="/ui/map", include_in_schema=False)
 
     def picked(request: Request, pipeline: str | None) -> tuple[Service, MapFile]:
         services = context_of(request).services
