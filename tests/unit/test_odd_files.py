@@ -288,8 +288,12 @@ def test_a_name_that_is_twice_in_an_object_of_json_lines_is_refused(tmp_path: Pa
         event = f'{{"op": "c", "after": {line}}}'.replace(", ", ",\t", 1) if not start else f"{start}{line}"
         path.write_text(f"{event}\n")
         with pytest.raises(SourceError, match=rf"a\.jsonl, line 1: '{name}' is there twice in one object\."):
-            events = EventFiles([str(path)], EventSettings("id"))
-            list(events.batches({}, 10, follow=False, stop=threading.Event()))
+            read_events(path)
+
+
+def read_events(path: Path) -> None:
+    events = EventFiles([str(path)], EventSettings("id"))
+    list(events.batches({}, 10, follow=False, stop=threading.Event()))
 
 
 def test_judgements_in_json_lines_name_each_field_once(tmp_path: Path) -> None:
