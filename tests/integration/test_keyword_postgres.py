@@ -8,7 +8,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,8 +21,10 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import connect
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.keyword_index.matching import best_of, hits_of, matched, up_to_date
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, TERMS, batches
 from rowvec.stores.postgres.keyword_index.reach import Expected
+from rowvec.stores.postgres.keyword_index.scoring import scored
 from rowvec.stores.postgres.session import Cursor
 from rowvec.words import Analyzer
 
@@ -166,6 +168,68 @@ def test_a_search_is_two_statements_unless_a_row_is_written_between_them(
         written.append({1: "brake pads, ceramic"})
         assert found(session, index, "brake") == [2, 1]
         assert found(session, index, "nothing of this") == []
+
+
+def rebuilt_and_written(conn: Connection, index: KeywordIndex) -> None:
+    """The dead version is dropped, and row 1 gets a new one."""
+    index.rebuild(conn)
+    fill(conn, index, {1: "brake pads, ceramic"})
+
+
+def made_again(conn: Connection, index: KeywordIndex) -> None:
+    """Numbers of segments and of versions begin with 1 again, for other rows than before."""
+    index.drop(conn)
+    index.create(conn)
+    fill(conn, index, {1: "lamp", 2: "brake disc"})
+    fill(conn, index, {3: "wheel"})
+
+
+def number_of_versions(conn: Connection) -> Any:
+    return conn.execute("select sum(written) from v__segments").fetchone()
+
+
+@pytest.mark.parametrize(("change", "keys"), [(rebuilt_and_written, [2, 1]), (made_again, [2])])
+def test_as_many_versions_as_before_are_not_taken_for_the_same_ones(
+    postgres_url: str,
+    conn: Connection,
+    index: KeywordIndex,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Connection, KeywordIndex], None],
+    keys: list[int],
+) -> None:
+    fill(conn, index, {1: "brake pads", 2: "brake disc"})
+    fill(conn, index, {2: "brake disc"})
+    before, read, changes = number_of_versions(conn), KeywordIndex._scores, [change]
+
+    def scores(self: KeywordIndex, *given: Any) -> Any:
+        found = read(self, *given)
+        while changes:
+            changes.pop()(conn, index)
+        return found
+
+    part = matched(conn, index, "brake", None)
+    monkeypatch.setattr(KeywordIndex, "_scores", scores)
+    with connect(postgres_url, "test") as session:
+        assert found(session, index, "brake") == keys
+        assert number_of_versions(conn) == before
+        # So it is in a table that holds a part of the rows.
+        chosen = scored(part.entries, part.weights, part.counts)
+        assert hits_of(session, index, *chosen, 10, None, (), None)[1] != part.edition
+        now = up_to_date(session, index, part, "brake", None)
+        assert [key for key, _ in best_of(session, index, now, now.counts, 10, None, (), None)] == keys
+
+
+def test_an_index_is_of_the_same_edition_until_a_version_is_written(conn: Connection, index: KeywordIndex) -> None:
+    fill(conn, index, {1: "brake pads", 2: "brake disc"})
+    part = matched(conn, index, "brake", None)
+    index.delete(conn, [2])
+    assert matched(conn, index, "brake", None).edition == part.edition
+    editions = {part.edition}
+    for _ in range(40):
+        fill(conn, index, {1: "brake pads"})
+        editions.add(matched(conn, index, "brake", None).edition)
+    assert len(editions) == 41
+    assert conn.execute("select count(*) < 20 from v__segments").fetchone() == (True,)
 
 
 def test_an_updated_text_is_found_by_its_new_words_only(conn: Connection, index: KeywordIndex) -> None:

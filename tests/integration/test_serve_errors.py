@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ import pytest
 
 from rowvec.errors import SourceUnavailable
 from rowvec.serve import api
+from rowvec.serve.parameters import check_encoding
+from rowvec.serve.problems import Problem
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder, MemoryStore
@@ -153,6 +156,63 @@ def test_a_field_that_is_there_twice_in_a_body_is_refused_and_not_dropped(
     said = error(answer, 422)
     assert "2 times in one object" in said
     assert hint in said
+
+
+def test_a_large_body_is_answered_as_a_small_one_is(client: httpx.Client) -> None:
+    """Beyond 100,000 bytes the last of two filters counted, and rows that the first one excludes were hits."""
+    query = "lamp " * 30_000
+    for fields in ('"limit": 1, "limit": 2', '"filters": "price < 10", "filters": "price > 5"'):
+        small, large = (
+            client.post(
+                "/search/keyword",
+                content=f'{{"query": "{text}", {fields}}}',
+                headers={"Content-Type": "application/json"},
+            )
+            for text in ("lamp", query)
+        )
+        assert error(large, 422) == error(small, 422)
+        assert "2 times in one object" in error(large, 422)
+
+
+def test_every_route_that_takes_a_body_refuses_a_field_that_is_there_twice(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    taking = [path for path, methods in paths.items() if "requestBody" in methods.get("post", {})]
+    assert len(taking) > 5
+    for path in taking:
+        reply = client.post(re.sub(r"{.*?}", "products", path), content=b'{"x": 1, "x": 2}', headers=JSON)
+        assert (reply.status_code, "2 times in one object" in reply.text) == (400 if "/v" in path else 422, True), path
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/search?query=%ff",
+        "/search?query=lamp&where=name='%C3'",
+        "/search?qu%fery=lamp",
+        "/search?query=%ed%a0%80",
+        "/search/similar/%ff",
+        "/search/similar/1?limit=%e4",
+        "/pipelines/%ff/search?query=lamp",
+        "/ui/row/products?key=%ff",
+        "/v1/models/%ff",
+    ],
+)
+def test_an_address_that_is_not_text_is_refused(client: httpx.Client, address: str) -> None:
+    """The bytes were replaced by U+FFFD, and that was looked for."""
+    reply = client.get(address)
+    assert reply.status_code == 400, reply.text
+    said = reply.json()["error"]["message"]
+    assert "of the address has %" in said
+    assert "UTF-8" in said
+
+
+def test_letters_that_a_client_did_not_escape_are_those_letters() -> None:
+    asked: dict[str, Any] = {"query_string": "query=Müller&where=name='é'".encode(), "raw_path": b"/search"}
+    check_encoding(asked)
+    assert asked["query_string"] == b"query=M%C3%BCller&where=name='%C3%A9'"
+    asked["query_string"] = b"query=M\xfcller"
+    with pytest.raises(Problem):
+        check_encoding(asked)
 
 
 def test_facets_may_be_there_several_times(client: httpx.Client) -> None:

@@ -657,6 +657,64 @@ def test_a_number_that_is_counted_up_to_is_the_mark(values: list[int], lag: int 
     assert (found.mark, found.aside) == (max(values), "")
 
 
+@pytest.mark.parametrize("lag", [None, TIME_LAG])
+@pytest.mark.parametrize(
+    "others",
+    [
+        MILLISECONDS[:4],
+        MILLISECONDS,
+        [1000 * (NOW - 700 * 86400 - minute) for minute in range(1500)],
+        [1000 * (NOW + 30 * 86400 + minute) for minute in range(1500)],
+        [second * 10**6 for second in SECONDS],
+        [second * 10**9 for second in SECONDS],
+        [second * unit for second in SECONDS for unit in (10**3, 10**6, 10**9)],
+        [20260701000000 + day * 1000000 for day in range(30)],
+    ],
+    ids=["four", "all", "old", "future", "microseconds", "nanoseconds", "every unit", "dates in digits"],
+)
+def test_rows_stamped_in_another_unit_hide_none_of_those_in_seconds(others: list[int], lag: Any) -> None:
+    source = MemorySource({n: {"at": at} for n, at in enumerate([*SECONDS, *others])}, cursor="at")
+    found = settled(source, dt.datetime.fromtimestamp(NOW, UTC), lag)
+    assert found.mark == max(SECONDS)
+    assert found.aside.startswith(f"the highest at, {max(others)}, is far beyond the others")
+
+
+@pytest.mark.parametrize(("old", "new"), [(10**3, 10**6), (10**3, 10**9), (10**6, 10**9)])
+def test_rows_stamped_in_a_finer_unit_hide_none_in_a_coarser_one(old: int, new: int) -> None:
+    values = [second * unit for second in SECONDS for unit in (old, new)]
+    source = MemorySource({n: {"at": at} for n, at in enumerate(values)}, cursor="at")
+    assert settled(source, dt.datetime.fromtimestamp(NOW, UTC), None).mark == old * max(SECONDS)
+
+
+def test_a_unit_that_was_left_long_ago_costs_nothing() -> None:
+    """What was stamped in it has been compared with all rows since."""
+    values = [second - 3 * 86400 for second in SECONDS] + MILLISECONDS
+    source = MemorySource({n: {"at": at} for n, at in enumerate(values)}, cursor="at")
+    now = dt.datetime.fromtimestamp(NOW, UTC)
+    assert settled(source, now, None) == settled(source, now, None, dt.timedelta(days=1))
+    assert settled(source, now, None).mark == max(MILLISECONDS)
+    assert settled(source, now, None, dt.timedelta(days=7)).mark == max(values[: len(SECONDS)])
+
+
+@pytest.mark.parametrize("many", [4, 1200])
+@pytest.mark.parametrize("unit", [10**3, 10**6, 10**9])
+def test_no_change_is_missed_where_a_cursor_mixes_units(many: int, unit: int) -> None:
+    """Each row that changes, in either unit, is embedded by the next sync."""
+    now = int(dt.datetime.now(UTC).timestamp())
+    rows: dict[int, tuple[str, int | None]] = {n: (f"row {n}", now - 10_000 - n) for n in range(50)}
+    rows |= {100 + n: (f"fine {n}", (now - 20_000 - n) * unit) for n in range(many)}
+    pipeline = opened(rows, cursor=CursorSettings())
+    sync(pipeline)
+    for step, (key, at) in enumerate([(3, now - 60), (101, (now - 50) * unit), (4, now - 40), (102, (now - 5) * unit)]):
+        put(pipeline, key, f"changed {step}", at)
+        assert sync(pipeline).embedded == 1, (key, at)
+        vectors_match_rows(pipeline, names(pipeline))
+    # One that was not in that unit before.
+    put(pipeline, 103, "changed at last", now - 1)
+    assert sync(pipeline).embedded == 1
+    vectors_match_rows(pipeline, names(pipeline))
+
+
 def test_where_no_value_can_be_counted_up_to_all_rows_are_compared() -> None:
     pipeline = opened({n: (f"row {n}", 2**63 - 1) for n in range(10)})
     sync(pipeline)

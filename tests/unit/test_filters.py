@@ -359,3 +359,17 @@ def test_a_filter_in_json_that_has_a_name_twice_is_refused(text: str) -> None:
     """The last one would count, and rows that the first one excludes would be hits."""
     with pytest.raises(SearchError, match="twice in one object"):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["12345678901234567890.5", "0.1234567890123456789", "9007199254740993.0"])
+def test_a_decimal_keeps_every_digit_of_a_number_in_a_filter(text: str) -> None:
+    for written in (f"decimal = {text}", f'{{"decimal": {text}}}'):
+        bound = bind(parse(written), COLUMNS)
+        assert matches(bound, {"decimal": Decimal(text)})
+        assert not matches(bound, {"decimal": Decimal(repr(float(text)))})
+        assert bind(parse(render(bound)), COLUMNS) == bound
+        assert bind(parse(render(parse(written))), COLUMNS) == bound
+    for column in ("number", "json.inside"):
+        held = {"number": float(text), "json": {"inside": float(text)}}
+        assert matches(bind(parse(f"{column} = {text}"), COLUMNS), held)
+    assert matches(bind(parse("integer = 9007199254740993.0"), COLUMNS), {"integer": 9007199254740993})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import json
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rowvec.documents.text import Documents, build_recipe
-from rowvec.errors import SourceError
+from rowvec.errors import ConfigError, SourceError
+from rowvec.evaluation.files import read_queries
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.files.source import FilesSource
 from rowvec.types import Column, ColumnType, Row
 
@@ -216,3 +221,83 @@ def test_names_that_differ_in_case_or_form_only_are_columns_of_their_own(tmp_pat
     assert list(rows_of(source_of(tmp_path / "a.csv"))[0].values.values()) == [1, "a", "b", "c", "d"]
     (tmp_path / "a.jsonl").write_text(json.dumps({"id": 1, **dict.fromkeys(names, 1)}) + "\n")
     assert len(source_of(tmp_path / "a.jsonl").columns) == 5
+
+
+EPOCH = dt.datetime(1970, 1, 1)
+FIRST, LAST = ((at - EPOCH) // dt.timedelta(microseconds=1) for at in (dt.datetime.min, dt.datetime.max))
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "-05:30"])
+@pytest.mark.parametrize(("unit", "parts"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+def test_a_moment_in_parquet_is_that_moment_at_every_edge(
+    tmp_path: Path, unit: str, parts: int, zone: str | None
+) -> None:
+    """A part of a microsecond is left out towards the past: the last moment of 1969 became the first one of 1970."""
+    ends = [-(2**63), 2**63 - 1] if unit == "ns" else [FIRST * parts // 10**6, LAST * parts // 10**6]
+    moments = [-1, 0, 1, -999, -1000, -1001, 1999, -parts, -parts - 1, *ends, None]
+    kind = pa.timestamp(unit, zone)
+    nested = {
+        "list": pa.array([[each, None] for each in moments[:-1]] + [None], pa.list_(kind)),
+        "object": pa.array([{"at": each} for each in moments[:-1]] + [None], pa.struct([("at", kind)])),
+    }
+    pq.write_table(
+        pa.table({"id": list(range(len(moments))), "at": pa.array(moments, kind), **nested}), tmp_path / "a.parquet"
+    )
+    for row, moment in zip(rows_of(source_of(tmp_path / "a.parquet")), moments, strict=True):
+        at = row.values["at"]
+        if moment is None:
+            assert row.values == {**row.values, "at": None, "list": None, "object": None}
+            continue
+        assert row.values["list"] == [at, None]
+        assert row.values["object"] == {"at": at}
+        if isinstance(at, str) and zone not in (None, "UTC"):
+            # It is in no year of Python's calendar there.
+            assert moment in ends
+            continue
+        utc = at if zone is None else at.astimezone(dt.UTC).replace(tzinfo=None)
+        assert utc == EPOCH + dt.timedelta(microseconds=moment * 10**6 // parts), moment
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_a_moment_beyond_every_calendar_is_the_number_that_it_is(tmp_path: Path, zone: str | None) -> None:
+    """Arrow wrote the last one of all as one of the year -28164."""
+    moments = [2**63 - 1, -(2**63), LAST + 1]
+    columns = {"id": [1, 2, 3], "at": pa.array(moments, pa.timestamp("us", zone))}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    last, first, after = (row.values["at"] for row in rows_of(source_of(tmp_path / "a.parquet")))
+    assert (last, first) == (f"{2**63 - 1} us since 1970", f"{-(2**63)} us since 1970")
+    assert after.startswith("10000-01-01 00:00:00.000000")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('{"id": 2, "price": 1, "price": 2}', "price"),
+        ('{"id": 2, "id": 3}', "id"),
+        ('{"id": 2, "attrs": [{"a": 1, "b": 2, "a": 1}]}', "a"),
+        ('{"id": 2, "id": 12345678901234567890123.5}', "id"),
+    ],
+)
+def test_a_name_that_is_twice_in_an_object_of_json_lines_is_refused(tmp_path: Path, line: str, name: str) -> None:
+    """The last value counted, and nobody was told."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"id": 1, "price": 5}}\n{line}\n')
+    with pytest.raises(SourceError, match=rf"a\.jsonl, line 2: '{name}' is there twice in one object\."):
+        rows_of(source_of(path))
+    for start in ("", '{"id": 2}\t'):
+        event = f'{{"op": "c", "after": {line}}}'.replace(", ", ",\t", 1) if not start else f"{start}{line}"
+        path.write_text(f"{event}\n")
+        with pytest.raises(SourceError, match=rf"a\.jsonl, line 1: '{name}' is there twice in one object\."):
+            read_events(path)
+
+
+def read_events(path: Path) -> None:
+    events = EventFiles([str(path)], EventSettings("id"))
+    list(events.batches({}, 10, follow=False, stop=threading.Event()))
+
+
+def test_judgements_in_json_lines_name_each_field_once(tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    path.write_text('{"id": "1", "query": "lamp", "query": "desk"}\n')
+    with pytest.raises(ConfigError, match=r"queries\.jsonl, line 1: 'query' is there twice in one object\."):
+        read_queries(path)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from rowvec import assemble, assemble_search
+from rowvec.config import Config
 from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import as_live, live_rows
@@ -19,14 +20,21 @@ from rowvec.support.forks import begins_again, leave_to_parent
 from rowvec.types import Vectors
 
 if TYPE_CHECKING:
-    from rowvec.api.project import Project
     from rowvec.searcher import Searcher
+
+
+class Opened(Protocol):
+    """The project that a pipeline belongs to; `rowvec.Project` is one."""
+
+    config: Config
+    readers: int
+    statement_seconds: float | None
 
 
 class OpenedPipeline:
     """What `ProjectPipeline` holds: the connections and the model of one pipeline."""
 
-    def __init__(self, project: Project, name: str, max_cost: float | None) -> None:
+    def __init__(self, project: Opened, name: str, max_cost: float | None) -> None:
         self.name = name
         self._project = project
         self._max_cost = max_cost

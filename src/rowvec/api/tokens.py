@@ -30,6 +30,7 @@ from rowvec import filters
 from rowvec.api.spans import time_span
 from rowvec.errors import ConfigError, SearchError, TokenRefused
 from rowvec.filters import Filter
+from rowvec.support.json_objects import once
 
 SALT = b"rowvec search token"
 ITERATIONS = 100_000
@@ -260,18 +261,11 @@ def _decoded(part: bytes) -> bytes:
 def _json(part: bytes) -> dict[str, Any]:
     """Raises ValueError for what is not an object, names a member twice, or holds a number that JSON does not know."""
     try:
-        found = json.loads(_decoded(part).decode(), object_pairs_hook=_once, parse_constant=_no_number)
+        found = json.loads(_decoded(part).decode(), object_pairs_hook=once, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("not an object")
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a member is there twice")
     return found
 
 

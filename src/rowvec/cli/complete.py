@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from rowvec.errors import RowvecError
 
-MODES = ("semantic", "keyword", "hybrid")
+if TYPE_CHECKING:
+    from rowvec.searcher import Mode
+
+MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 GENERATIONS = ("live", "previous", "building")
 DROPPED = ("previous", "building")
 INDEX_ACTIONS = ("build", "drop", "status", "tune")

@@ -10,14 +10,13 @@ from rowvec.api.project import opened
 from rowvec.assemble import parse_key
 from rowvec.cli import facets as counts
 from rowvec.cli import hits, output
+from rowvec.cli.complete import MODES
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Mode, Refine, SearchResult
 
 T = TypeVar("T")
-
-MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 
 
 def search(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rowvec.errors import ConfigError
+from rowvec.support.json_objects import RepeatedName, once
 
 _QUERY_IDS = ("id", "query_id", "qid", "_id", "num")
 _QUERY_TEXTS = ("query", "text", "title", "question")
@@ -81,7 +82,9 @@ class _File:
             if not text.strip():
                 continue
             try:
-                values = json.loads(text)
+                values = json.loads(text, object_pairs_hook=once)
+            except RepeatedName as error:
+                raise self.error(line, f"{error}.", "Leave one of the two out.") from None
             except ValueError as error:
                 raise self.error(line, f"this is not JSON: {error}.") from None
             if not isinstance(values, dict):

@@ -55,7 +55,7 @@ def json_types(value: Any) -> tuple[ColumnType, ...]:
     """As what a JSON value can be compared."""
     if isinstance(value, bool):
         return (ColumnType.BOOLEAN,)
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | Decimal):
         return (ColumnType.NUMBER,)
     if isinstance(value, str):
         return (ColumnType.TEXT,)

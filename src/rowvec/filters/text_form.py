@@ -21,11 +21,11 @@ A column alone asks whether it is true. `true` matches every row, `false` none.
 
 from __future__ import annotations
 
-import json
+import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, NamedTuple, NoReturn
 
 from rowvec.errors import SearchError
@@ -33,8 +33,10 @@ from rowvec.filters.json_form import from_json
 from rowvec.filters.paths import QUOTED, quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
 from rowvec.filters.values import NAMES_OF_NULL, printable
+from rowvec.support.decimals import loads
+from rowvec.support.json_objects import RepeatedName, once
 
-Scalar = str | int | float | bool | None
+Scalar = str | int | float | Decimal | bool | None
 
 _TOKEN = re.compile(
     r"""\s* (?: (?P<text> '[^']*(?:''[^']*)*' )
@@ -97,19 +99,14 @@ def parse(expression: str) -> Filter:
 
 
 def _json(text: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        twice = next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None)
-        if twice is not None:
-            # Of two conditions on one column the last one would count.
-            raise SearchError(
-                f"The filter has {printable(twice, _WINDOW)!r} twice in one object.",
-                hint='Write {"and": [{…}, {…}]}, or both in one: {"price": {">": 5, "<": 10}}',
-            )
-        return found
-
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return loads(text, once)
+    except RepeatedName as error:
+        # Of two conditions on one column the last one would count.
+        raise SearchError(
+            f"The filter has {printable(error.name, _WINDOW)!r} twice in one object.",
+            hint='Write {"and": [{…}, {…}]}, or both in one: {"price": {">": 5, "<": 10}}',
+        ) from None
     except (ValueError, RecursionError):
         raise SearchError(
             "The filter begins with a brace, but is not JSON.", hint='Write {"price": {"<": 100}}, or: price < 100'
@@ -285,17 +282,21 @@ class _Parser:
         self.next += 1
         return value
 
-    def number(self, token: _Token) -> int | float:
+    def number(self, token: _Token) -> int | float | Decimal:
         found = _NUMBER.fullmatch(token.text)
         if found is None or len(token.text) > _LONGEST_NUMBER:
             hint = f"Dates and codes are text: write {_quoted(token.text)}." if len(token.text) <= _WINDOW else None
             self.fail("a number", hint)
         whole = not any(found.group("fraction", "bare", "exponent"))
-        return int(token.text) if whole else float(token.text)
+        if whole:
+            return int(token.text)
+        number, exact = float(token.text), Decimal(token.text)
+        # A decimal of the database may have more digits than a float.
+        return number if not number or math.isinf(number) or Decimal(repr(number)) == exact else exact
 
 
 def render(where: Filter) -> str:
-    """The expression that `parse` reads as this filter. Dates, decimals and UUIDs are text in it, until bound again."""
+    """The expression that `parse` reads as this filter. Dates and UUIDs are text in it, until bound again."""
     match where:
         case And(()):
             return "true"
@@ -345,6 +346,8 @@ def _column(name: str) -> str:
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value)
     return repr(value) if isinstance(value, int | float) else _quoted(str(value))
 
 

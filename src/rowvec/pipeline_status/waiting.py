@@ -77,7 +77,8 @@ def _is_day(mark: Watermark | None) -> bool:
 def _by_cursor(pipeline: Pipeline, source: Incremental, mark: Watermark, rows: int) -> Waiting:
     assert source.cursor is not None
     # A row stamped in the future would wait for ever.
-    until, changed, more = settled(source, now_of(source), pipeline.cursor.lag), 0, False
+    trusted, changed, more = pipeline.cursor, 0, False
+    until = settled(source, now_of(source), trusted.lag, trusted.full_every)
     if until.mark is not None and is_below(mark.highest, until.mark):
         if isinstance(source, CountsChanged):
             changed = source.beyond(mark.highest, until.mark, MOST)

@@ -22,7 +22,7 @@ from rowvec.serve.context import Context, context_of, named_pipeline, only_pipel
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
-from rowvec.serve.parameters import only_known, only_once
+from rowvec.serve.parameters import only_known
 from rowvec.serve.routes.compare import compare_routes
 from rowvec.serve.routes.embeddings import embeddings_routes, models_routes
 from rowvec.serve.routes.events import event_routes
@@ -76,7 +76,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        dependencies=[Depends(only_known), Depends(only_once)],
+        dependencies=[Depends(only_known)],
         # Spans and log records would carry what people search for.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )

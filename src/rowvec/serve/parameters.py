@@ -1,26 +1,29 @@
-"""Query parameters that a route does not have, or would take one of, are refused, and so are the fields of a body:
-without its filter a search looks right and is wrong."""
+"""Query parameters that a route does not have, or would take one of, are refused, and so are the fields of a body, and
+what is not text: without its filter a search looks right and is wrong."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
 
 from rowvec.serve.problems import Problem, did_you_mean
+from rowvec.support.json_objects import RepeatedName, once, repeated
 
 if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
 
 FILTERS = ("where", "filters")
 """What a filter is called in an address and in a body."""
-MOST_BYTES = 100_000
-"""A longer body holds texts, and its filter is not worth reading them twice."""
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 async def only_known(request: Request) -> None:
@@ -43,21 +46,63 @@ async def only_known(request: Request) -> None:
         raise Problem(422, text, _hint(twice in FILTERS))
 
 
-async def only_once(request: Request) -> None:
-    """
-    Raises:
-        Problem: 422, an object in the body has a field twice, of which the last one would count.
-    """
-    route = request.scope.get("route")
-    if not isinstance(route, APIRoute) or route.body_field is None:
-        return
-    body = await request.body()
-    if len(body) > MOST_BYTES:
-        return
+def check_encoding(scope: Scope) -> None:
+    """Refuse an address that is not text: what stood in place of its bytes would be looked for.
 
-    # What is not JSON is told where the body is read.
-    with suppress(ValueError, RecursionError):
-        _check(json.loads(body, object_pairs_hook=_Pairs))
+    Bytes that a client left as they are, as curl does, are read as if it had written them as %C3%BC.
+
+    Raises:
+        Problem: 400.
+    """
+    query: bytes = scope.get("query_string", b"")
+    if not query.isascii():
+        query = scope["query_string"] = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), query)
+    for part, what in ((query, "The query"), (scope.get("raw_path") or b"", "The path")):
+        if b"%" not in part:
+            continue
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError as error:
+            wrong = error.object[error.start]
+            raise Problem(
+                400,
+                f"{what} of the address has %{wrong:02X} where that is not UTF-8.",
+                "Write text as UTF-8 before you escape it: ü is %C3%BC.",
+            ) from None
+
+
+class Router(APIRouter):
+    """Its routes refuse a body that has a field twice in one object, of which the last one would count."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(route_class=OnceRoute, **settings)
+
+
+class OnceRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            return await handle(_Request(request.scope, request.receive))
+
+        return answer
+
+
+class _Request(Request):
+    async def json(self) -> Any:
+        """
+        Raises:
+            Problem: 422, with the field that is there twice.
+        """
+        if not hasattr(self, "_json"):
+            body = await self.body()
+            try:
+                self._json = json.loads(body, object_pairs_hook=once)
+            except RepeatedName:
+                # Read again, to know whether it is in a filter.
+                _check(json.loads(body, object_pairs_hook=_Pairs))
+                raise
+        return self._json
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -69,10 +114,10 @@ def _check(body: Any) -> None:
     while pending:
         value, in_filter = pending.pop()
         if isinstance(value, _Pairs):
-            given = Counter(name for name, _ in value)
-            twice = next((name for name, times in given.items() if times > 1), None)
-            if twice is not None:
-                text = f"The body has {twice[:60]!r} {given[twice]} times in one object."
+            times = Counter(name for name, _ in value)
+            if len(times) < len(value):
+                twice = repeated(value)
+                text = f"The body has {twice[:60]!r} {times[twice]} times in one object."
                 raise Problem(422, text, _hint(in_filter or twice in FILTERS))
             pending += [(inner, in_filter or name in FILTERS) for name, inner in value]
         elif isinstance(value, list):

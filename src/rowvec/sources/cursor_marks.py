@@ -20,7 +20,10 @@ APART = 100
 """No counter goes from one number to another that is this many times as high."""
 FEW = 1000
 """More rows than that beyond the present are no rows of the future: the number is not a time."""
+FREE = 4
+"""There is no time from this many times the present on, up to the times of the next unit."""
 _YEAR, _DAY = 366 * 86_400, 86_400
+_ONE_DAY = dt.timedelta(days=1)
 YEARS = 25
 """The last time that is not in the future may be so old, where few rows lie beyond it."""
 _NEVER = frozenset(
@@ -39,17 +42,22 @@ class Settled:
     """In words for the user, which value is not relied on; empty where all are."""
 
 
-def settled(source: Incremental, now: dt.datetime, lag: dt.timedelta | int | None) -> Settled:
+def settled(
+    source: Incremental, now: dt.datetime, lag: dt.timedelta | int | None, full_every: dt.timedelta = _ONE_DAY
+) -> Settled:
     """
     Args:
         now: the time by the clock of the source.
         lag: a length of time says that a number is Unix time.
+        full_every: all rows are compared so often: what was stamped before the last time was seen then.
     """
     highest = source.newest()
     if highest is None:
         return Settled(None)
     if isinstance(highest, int | float):
         mark = _number(source, highest, now, lag)
+        if mark is not None:
+            mark = _in_one_unit(source, mark, now, full_every + _ONE_DAY)
         if mark is None:
             return Settled(None, f"the highest {source.cursor}, {highest}, is not one that is counted up to")
         far = highest - mark > max(_in_numbers(lag), _DAY)
@@ -111,6 +119,27 @@ def _up_to_now(source: Incremental, mark: int | float, now: dt.datetime, *, decl
         return past
     few = isinstance(source, CountsChanged) and source.beyond(past, mark, FEW + 1) <= FEW
     return past if recent and few else mark
+
+
+def _in_one_unit(source: Incremental, mark: int | float, now: dt.datetime, span: dt.timedelta) -> int | float:
+    """The mark, or the last time that is not in the future of those in a coarser unit: where some rows are stamped in
+    seconds and others in milliseconds, the seconds lie below each mark in milliseconds.
+
+    Args:
+        span: how old the last such time may be. Where it is older, nothing is stamped so any more.
+    """
+    for unit in UNITS:
+        present = now.timestamp() * unit
+        if mark <= APART * present:
+            break
+        below = source.newest(int(present) + 1)
+        if not isinstance(below, int | float) or present - below > span.total_seconds() * unit:
+            continue
+        # A counter on its way to the mark would have left numbers there.
+        last = source.newest(int(APART * present))
+        if isinstance(last, int | float) and last < FREE * present:
+            return below
+    return mark
 
 
 def _presents(mark: int | float, now: dt.datetime) -> list[tuple[float, float]]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from rowvec.errors import SourceError
 from rowvec.support.decimals import loads
+from rowvec.support.json_objects import RepeatedName, once
 
 MOST_LEVELS = 200
 
 
-def value_of(raw: bytes) -> Any:
+def value_of(raw: bytes, made: Callable[[list[tuple[str, Any]]], Any] | None = once) -> Any:
     """
+    Args:
+        made: see `support.decimals.loads`.
+
     Raises:
-        ValueError: it is not JSON, or a number has too many digits.
+        ValueError: it is not JSON, or a number has too many digits; RepeatedName, an object has a name twice.
         RecursionError: it is nested too deep to be written as text, kept and compared wherever that is done.
     """
-    value = loads(raw.decode(json.detect_encoding(raw), "surrogatepass"))
+    value = loads(raw.decode(json.detect_encoding(raw), "surrogatepass"), made)
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MOST_LEVELS):
         members = [member for each in level for member in (each.values() if isinstance(each, dict) else each)]
@@ -28,10 +33,11 @@ def value_of(raw: bytes) -> Any:
 
 
 def value_or_text(text: str | bytes) -> Any:
-    """JSON that Python cannot read stays text: nested too deep, or with a number of more than 4,300 digits."""
+    """JSON of a column. What Python cannot read stays text: nested too deep, or a number of more than 4,300 digits.
+    Of a name that is twice in an object the last value counts, as in PostgreSQL's jsonb."""
     raw = text.encode() if isinstance(text, str) else text
     try:
-        return value_of(raw)
+        return value_of(raw, None)
     except (ValueError, RecursionError):
         return raw.decode()
 
@@ -42,13 +48,15 @@ def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
         in_file: it is a line of a file, which may have been cut off, and no message of its own.
 
     Raises:
-        SourceError: it is not JSON; the message says where, and never what stands there.
+        SourceError: it is not JSON, or has a name twice in one object; the message says where, and never a value.
     """
     try:
         return value_of(raw)
     except UnicodeDecodeError as error:
         hint = "Write the file as UTF-8." if in_file else "JSON is UTF-8: does the topic hold another format?"
         raise SourceError(f"{where}: byte {error.start + 1} is not UTF-8.", hint=hint) from error
+    except RepeatedName as error:
+        raise SourceError(f"{where}: {error}.", hint="Leave one of the two out.") from None
     except (ValueError, RecursionError) as error:
         reason = getattr(error, "msg", "")
         if not reason:

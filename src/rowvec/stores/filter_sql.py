@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -34,9 +35,23 @@ def sortable(span: dt.timedelta) -> str:
 
 
 class Postgres:
-    """PostgreSQL through psycopg. Arrays and JSON are jsonb."""
+    """PostgreSQL through psycopg. Arrays and JSON are jsonb.
+
+    Args:
+        own: columns of a table of the user's own with their SQL types, as `format_type` gives them.
+    """
 
     placeholder = "%s"
+
+    def __init__(self, own: Mapping[str, str] | None = None) -> None:
+        self._read_as = {name: form for name, kind in (own or {}).items() if (form := self._form(kind)) is not None}
+
+    @staticmethod
+    def _form(kind: str) -> str | None:
+        if kind.endswith("[]"):
+            return "to_jsonb({})"
+        # By way of text, because a 32-bit float 0.1 is 0.10000000149 as one of 64 bits, which no filter asks for.
+        return "{}::text::double precision" if kind == "real" else None
 
     def name(self, column: str, alias: str) -> str:
         # psycopg takes a lone % for the start of a placeholder, within quotes too.
@@ -44,8 +59,12 @@ class Postgres:
 
     def column(self, where: Compare, alias: str) -> str:
         """The column, in a type that knows the operators: one of the user's own table may be `money` or `citext`."""
-        kind = "::text" if where.ignores_case else "::numeric" if where.type is ColumnType.DECIMAL else ""
-        return self.name(where.column, alias) + kind * (not where.path)
+        name = self.name(where.column, alias)
+        if where.path:
+            return name
+        if where.column in self._read_as:
+            return self._read_as[where.column].format(name)
+        return name + ("::text" if where.ignores_case else "::numeric" if where.type is ColumnType.DECIMAL else "")
 
     def inside(self, name: str, where: Compare) -> Sql:
         """What a JSON column holds at the end of a path, if it has the type that is compared."""

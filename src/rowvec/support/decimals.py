@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any
 
@@ -22,15 +23,19 @@ def as_json(value: Decimal) -> float | str:
     return number if not value.is_finite() or Decimal(repr(number)) == value else str(value)
 
 
-def loads(text: str) -> Any:
+def loads(text: str, made: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """JSON, with the digits of numbers that no double holds. One of thousands of digits is text.
 
+    Args:
+        made: makes an object of its names and values; by default the last value of a name counts.
+
     Raises:
-        ValueError: it is not JSON. RecursionError: it is nested too deep.
+        ValueError: it is not JSON. RecursionError: it is nested too deep. What `made` raises.
     """
     if not _FAR.search(text):
-        return json.loads(text)
-    return json.loads(text, parse_float=_far_number, parse_int=_long_integer if _MANY_DIGITS.search(text) else None)
+        return json.loads(text, object_pairs_hook=made)
+    whole = _long_integer if _MANY_DIGITS.search(text) else None
+    return json.loads(text, parse_float=_far_number, parse_int=whole, object_pairs_hook=made)
 
 
 def _long_integer(text: str) -> int | str:

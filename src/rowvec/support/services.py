@@ -6,7 +6,7 @@ import datetime as dt
 import email.utils
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -97,13 +97,15 @@ class EndlessAnswer(Exception):
 
 
 def exchanged(
-    client: httpx2.Client, method: str, url: str, *, most_bytes: int, seconds: float, **request: Any
-) -> Answer:
+    client: httpx2.Client, method: str, url: str, *, most_bytes: int, seconds: float,
+    heard: Callable[[], None] | None = None, **request: Any,
+) -> Answer:  # fmt: skip
     """The answer to a request, unless it is endless: the client's own timeout only counts from one byte to the next.
 
     Args:
         most_bytes: of the answer, unpacked.
         seconds: from now until the answer ends.
+        heard: called whenever the service has said something.
         request: as for `client.request`.
 
     Raises:
@@ -111,7 +113,11 @@ def exchanged(
     """
     until, content = time.monotonic() + seconds, bytearray()
     with client.stream(method, url, **request) as response:
+        if heard is not None:
+            heard()
         for part in response.iter_bytes():
+            if heard is not None:
+                heard()
             content += part
             if len(content) > most_bytes:
                 raise EndlessAnswer(f"answered with more than {most_bytes:,} bytes")

@@ -93,7 +93,7 @@ def choose(
         return Reading(options, before=before, next=before)
     # Before anything is read: where the mark is this moment, rows that are stamped later lie above it.
     now = patiently(stop, now_of, source)
-    highest = patiently(stop, settled, source, now, pipeline.cursor.lag)
+    highest = patiently(stop, settled, source, now, pipeline.cursor.lag, pipeline.cursor.full_every)
     rows = patiently(stop, source.count)
     reason = _reason_for_all(pipeline, options, at, before, highest.mark, entries)
     if reason is None and refused:

@@ -18,6 +18,7 @@ from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
+from rowvec.serve.parameters import check_encoding
 from rowvec.serve.problems import OPENAI_PATH, Problem, is_person
 from rowvec.serve.settings import ServeSettings
 
@@ -138,6 +139,7 @@ class Guard:
                     "A search token does not open this.",
                     "It opens searches, compare and the pages of its rows. Use the API key.",
                 )
+        check_encoding(scope)
         most = self._settings.max_embeddings_body if OPENAI_PATH.match(path) else self._settings.max_body
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from rowvec.generations.lifecycle import words
 from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import context_of
 from rowvec.serve.models import QueryText, RankingChanges, Request, SearchMode, WhichGeneration
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply
 from rowvec.serve.service import Service
@@ -61,8 +62,8 @@ class JudgementRequest(Request):
     rating: Annotated[int, Field(ge=0, le=HIGHEST)] | None
 
 
-def compare_routes() -> APIRouter:
-    router = APIRouter(prefix="/ui/compare", include_in_schema=False)
+def compare_routes() -> Router:
+    router = Router(prefix="/ui/compare", include_in_schema=False)
 
     def picked(request: HttpRequest, pipeline: str | None) -> Service:
         services = context_of(request).services

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path
+from fastapi import Depends, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +26,7 @@ from rowvec.serve.openai_models import (
     model_info,
     models_reply,
 )
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import OPENAI_RESPONSES, Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.serve.replies import json_reply
@@ -38,8 +39,8 @@ CHUNK_TOKENS = 4_096
 """What a model in this process embeds before it looks whether somebody searches, or the caller has left."""
 
 
-def embeddings_routes(pick: Pick) -> APIRouter:
-    router = APIRouter(tags=["embeddings"], responses=OPENAI_RESPONSES)
+def embeddings_routes(pick: Pick) -> Router:
+    router = Router(tags=["embeddings"], responses=OPENAI_RESPONSES)
 
     @router.post("/v1/embeddings", response_model=EmbeddingsReply, summary="Embed texts as a sync would")
     async def embeddings(request: Request, body: EmbeddingsRequest, picked: Service | None = Depends(pick)) -> Response:
@@ -66,9 +67,9 @@ def embeddings_routes(pick: Pick) -> APIRouter:
     return router
 
 
-def models_routes() -> APIRouter:
+def models_routes() -> Router:
     """The models of all pipelines, whatever their number."""
-    router = APIRouter(tags=["embeddings"], responses=OPENAI_RESPONSES)
+    router = Router(tags=["embeddings"], responses=OPENAI_RESPONSES)
 
     @router.get("/v1/models", response_model=ModelsReply, summary="The models that embed, of all pipelines")
     async def models(request: Request) -> Response:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
 from rowvec.serve.context import Context, context_of
 from rowvec.serve.models import EventReply, EventRequest
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import RESPONSES, Problem
 
 
-def event_routes() -> APIRouter:
-    router = APIRouter(tags=["search"], responses=RESPONSES)
+def event_routes() -> Router:
+    router = Router(tags=["search"], responses=RESPONSES)
 
     @router.post("/events", status_code=202, summary="Say that a hit was opened or wanted")
     async def event(request: Request, body: EventRequest) -> EventReply:

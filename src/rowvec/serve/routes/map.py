@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +26,7 @@ from rowvec.serve.context import context_of
 from rowvec.serve.models import Limit, QueryText, SearchMode
 from rowvec.serve.page.aspects import ASPECTS, NOTHING, aspect_column, aspect_values
 from rowvec.serve.page.colours import GONE, LEFT_OUT, NONE, OTHER, best_column, can_colour, colour
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply, numbers
 from rowvec.serve.service import Service
@@ -144,9 +145,9 @@ Picked = Callable[[Request, str | None], tuple[Service, MapFile]]
 """The pipeline that a request names, or the first, with its map."""
 
 
-def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
+def map_routes(files: Mapping[str, MapFile]) -> Router:
     """Args: files: by pipeline."""
-    router = APIRouter(prefix="/ui/map", include_in_schema=False)
+    router = Router(prefix="/ui/map", include_in_schema=False)
 
     def picked(request: Request, pipeline: str | None) -> tuple[Service, MapFile]:
         service = choose_or_first(context_of(request).services, pipeline)
@@ -157,7 +158,7 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
     return router
 
 
-def _add_picture(router: APIRouter, picked: Picked) -> None:
+def _add_picture(router: Router, picked: Picked) -> None:
     """What is drawn: the points with their colours, and the names of their clusters."""
 
     @router.get("/points")
@@ -179,7 +180,7 @@ def _add_picture(router: APIRouter, picked: Picked) -> None:
         return json_reply([{**asdict(each), "words": list(each.words)} for each in found])
 
 
-def _add_rows(router: APIRouter, picked: Picked) -> None:
+def _add_rows(router: Router, picked: Picked) -> None:
     """Which rows the points are, and where the hits of a search lie."""
 
     @router.get("/rows")

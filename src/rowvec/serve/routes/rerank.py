@@ -8,20 +8,21 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from rowvec.serve.choosing import choose_by_model
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.openai_models import RerankReply, RerankRequest
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import OPENAI_RESPONSES
 from rowvec.serve.replies import json_reply
 from rowvec.serve.service import Service
 
 
-def rerank_routes(pick: Pick) -> APIRouter:
-    router = APIRouter(tags=["embeddings"], responses=OPENAI_RESPONSES)
+def rerank_routes(pick: Pick) -> Router:
+    router = Router(tags=["embeddings"], responses=OPENAI_RESPONSES)
 
     @router.post("/v2/rerank", include_in_schema=False)
     @router.post(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from rowvec.documents.passages import SeesWindow
 from rowvec.generations.lifecycle import live_rows, words
 from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import context_of
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply, numbers
 from rowvec.serve.routes.map import MapFile
@@ -23,9 +24,9 @@ from rowvec.types import Key
 Id = Annotated[str, Query(max_length=10_000)]
 
 
-def row_routes(files: Mapping[str, MapFile]) -> APIRouter:
+def row_routes(files: Mapping[str, MapFile]) -> Router:
     """Args: files: of the maps, by pipeline."""
-    router = APIRouter(prefix="/ui/row", include_in_schema=False)
+    router = Router(prefix="/ui/row", include_in_schema=False)
 
     def picked(request: Request, pipeline: str | None) -> Service:
         services = context_of(request).services

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from fastapi import Path as PathParameter
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
@@ -34,6 +34,7 @@ from rowvec.serve.models import (
     TextsRequest,
     Typos,
 )
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import json_reply, search_reply
 from rowvec.serve.service import Service
@@ -77,12 +78,12 @@ Where = Annotated[
 ]
 
 
-def search_routes(pick: Pick) -> APIRouter:
+def search_routes(pick: Pick) -> Router:
     """The routes for the pipeline that `pick` gives.
 
     A route returns its response ready made: validating our own reply again would cost more than finding it.
     """
-    router = APIRouter(tags=["search"], responses=ANSWERS)
+    router = Router(tags=["search"], responses=ANSWERS)
 
     @router.post("/search/semantic", response_model=SearchReply, summary="Search by meaning")
     async def semantic(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:
@@ -116,7 +117,7 @@ def search_routes(pick: Pick) -> APIRouter:
     return router
 
 
-def _add_gets(router: APIRouter, pick: Pick) -> None:
+def _add_gets(router: Router, pick: Pick) -> None:
     """The searches with everything in the address."""
 
     @router.get("/search", response_model=SearchReply, summary="Search, with everything in the address")

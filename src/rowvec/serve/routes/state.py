@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from rowvec.auditing.neighbours import BOUND, ROWS
 from rowvec.pipeline_status import Status
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.guard.guard import AUTHORISED
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import json_reply
 from rowvec.serve.service import CHECK_SECONDS, Service
@@ -32,9 +33,9 @@ EXPOSITION: dict[int | str, dict[str, Any]] = {
 }
 
 
-def state_routes(pick: Pick) -> APIRouter:
+def state_routes(pick: Pick) -> Router:
     """The routes about the pipeline that `pick` gives."""
-    router = APIRouter(tags=["state"], responses=RESPONSES)
+    router = Router(tags=["state"], responses=RESPONSES)
 
     @router.get("/status", response_model=StatusReply, summary="How far the vectors are in step with the rows")
     async def status(request: Request, service: Service = Depends(pick)) -> Response:
@@ -65,9 +66,9 @@ def state_routes(pick: Pick) -> APIRouter:
     return router
 
 
-def server_routes() -> APIRouter:
+def server_routes() -> Router:
     """The routes about the server as a whole."""
-    router = APIRouter(tags=["state"], responses=RESPONSES)
+    router = Router(tags=["state"], responses=RESPONSES)
 
     @router.get("/health", response_model=HealthReply, responses=UNREADY, summary="Can every pipeline be searched?")
     async def health(request: Request) -> Response:
@@ -84,8 +85,8 @@ def server_routes() -> APIRouter:
     return router
 
 
-def health_routes(pick: Pick) -> APIRouter:
-    router = APIRouter(tags=["state"], responses=UNREADY)
+def health_routes(pick: Pick) -> Router:
+    router = Router(tags=["state"], responses=UNREADY)
 
     @router.get("/health", response_model=HealthReply, summary="Can this pipeline be searched?")
     async def health(request: Request, service: Service = Depends(pick)) -> Response:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from rowvec.serve.background import Background
 from rowvec.serve.choosing import choose
 from rowvec.serve.context import context_of
 from rowvec.serve.models import Request as RequestModel
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import RESPONSES, Problem
 from rowvec.serve.service import Service
 
@@ -60,9 +60,9 @@ class TaskReply(BaseModel):
     error: str | None = None
 
 
-def task_routes() -> APIRouter:
+def task_routes() -> Router:
     """The routes about background work. Celery is imported when one of them is asked for."""
-    router = APIRouter(prefix="/api/tasks", tags=["tasks"], responses=RESPONSES)
+    router = Router(prefix="/api/tasks", tags=["tasks"], responses=RESPONSES)
 
     @router.post("/generate-embeddings", summary="Ask a worker to embed rows that need it")
     async def generate_embeddings(request: Request, body: GenerateRequest) -> QueuedReply:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from rowvec.errors import Locked
 from rowvec.serve.context import Pick, context_of
+from rowvec.serve.parameters import Router
 from rowvec.serve.problems import RESPONSES, Problem, conflict
 from rowvec.serve.service import Service
 
@@ -22,8 +23,8 @@ class RetryReply(BaseModel):
     rows: Annotated[int, Field(description="Failed rows that are due now: the next sync tries them.")]
 
 
-def work_routes(pick: Pick) -> APIRouter:
-    router = APIRouter(tags=["tasks"], responses=RESPONSES)
+def work_routes(pick: Pick) -> Router:
+    router = Router(tags=["tasks"], responses=RESPONSES)
 
     @router.post("/sync/stop", summary="Ask the sync at work to end cleanly", responses=conflict("No sync is at work."))
     async def stop(request: Request, service: Service = Depends(pick)) -> StopReply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 import threading
@@ -15,8 +14,9 @@ from rowvec.errors import SourceError
 from rowvec.sources.base import Source
 from rowvec.sources.events.stream import EventSettings, EventStream, Record, key_of
 from rowvec.sources.first_bytes import refuse_other_kinds
-from rowvec.sources.json_values import parse_json
+from rowvec.sources.json_values import parse_json, value_of
 from rowvec.sources.storage import File, find
+from rowvec.support.json_objects import RepeatedName
 from rowvec.types import Column
 
 POLL_SECONDS = 0.5
@@ -156,7 +156,9 @@ def _key_and_value(raw: bytes, location: str) -> tuple[Any, Any]:
     left, tab, right = raw.partition(b"\t")
     if tab:
         try:
-            return None, json.loads(raw)
+            return None, value_of(raw)
+        except RepeatedName:
+            return None, parse_json(raw, location)
         except (ValueError, RecursionError):
             # White space between the parts of an object may be a tab too; this was none.
             value = right.strip()

@@ -21,6 +21,7 @@ from rowvec.sources.events.envelope import UNAVAILABLE, Effect, EnvelopeReader, 
 from rowvec.sources.events.values import column_type, declared_schema
 from rowvec.sources.row_filter import RowFilter
 from rowvec.sources.told_types import Tally, arranged, widened
+from rowvec.support.json_objects import RepeatedName, once
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Key, Row
 
@@ -322,11 +323,14 @@ def untold_value(key: Key, column: str) -> SourceError:
 
 
 def key_of(raw: bytes | None) -> Any:
-    """An event's key: JSON, or the text that another converter wrote; None where it is neither."""
+    """An event's key: JSON, or the text that another converter wrote; None where it is neither, or names a part of the
+    key twice."""
     if raw is None:
         return None
     try:
-        return json.loads(raw)
+        return json.loads(raw, object_pairs_hook=once)
+    except RepeatedName:
+        return None
     except (ValueError, RecursionError):
         try:
             return raw.decode()

@@ -13,6 +13,9 @@ from rowvec.sources.storage import File
 from rowvec.types import ColumnType
 
 BATCH_ROWS = 2000
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_MOST_SECONDS = 9 * 10**11
+"""Of moments that Arrow can write as text, up to the year 30,489; it writes others as moments that they are not."""
 
 
 class Parquet(Format):
@@ -82,7 +85,7 @@ def _rows_of(batch: Any, pa: Any, name: str, start: int) -> Iterator[dict[str, A
 def _values_of(column: Any, pa: Any, name: str, start: int, field: str) -> list[Any]:
     kind = _in_microseconds(column.type, pa)
     if kind != column.type:
-        column = column.cast(kind, safe=False)
+        column = _to_microseconds(column, kind, pa)
     try:
         values: list[Any] = column.to_pylist()
     except LookupError as error:
@@ -118,12 +121,43 @@ def _value_of(scalar: Any, pa: Any) -> Any:
         if isinstance(scalar, pa.ListScalar):
             return [_value_of(member, pa) for member in scalar.values]
         if (kind := _in_microseconds(scalar.type, pa)) != scalar.type:
-            return _value_of(scalar.cast(kind, safe=False), pa)
+            return _value_of(_to_microseconds(pa.array([scalar]), kind, pa)[0], pa)
+        if pa.types.is_timestamp(scalar.type):
+            if abs(scalar.value) // _UNITS[scalar.type.unit] > _MOST_SECONDS:
+                return f"{scalar.value} {scalar.type.unit} since 1970"
+            if scalar.type.tz not in (None, "UTC"):
+                # The last hours of the year 9999 are in the year 10000 east of Greenwich.
+                return _value_of(scalar.cast(pa.timestamp(scalar.type.unit, "UTC")), pa)
         # A time that Arrow has and Python has not, such as the year 20000, stays text.
         try:
             return scalar.cast(pa.string()).as_py()
         except pa.ArrowException:
             return str(scalar.value)
+
+
+def _to_microseconds(array: Any, kind: Any, pa: Any) -> Any:
+    """An array as one of the type `kind`, which `_in_microseconds` gives.
+
+    What is behind a microsecond is left out towards the past: cut off towards 0, as Arrow's cast does it, the last
+    moment of 1969 became the first one of 1970.
+    """
+    if array.type == kind:
+        return array
+    if array.offset:
+        # A mask takes no slice.
+        array = pa.concat_arrays([array, array[:0]])
+    missing = array.is_null()
+    if pa.types.is_timestamp(kind):
+        moments = array.view(pa.int64()).fill_null(0).to_numpy() // 1000
+        return pa.array(moments, pa.int64(), mask=missing.to_numpy(zero_copy_only=False)).cast(kind)
+    if pa.types.is_struct(kind):
+        members = [_to_microseconds(array.field(at), field.type, pa) for at, field in enumerate(kind)]
+        return pa.StructArray.from_arrays(members, fields=list(kind), mask=missing)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        made = pa.ListArray if pa.types.is_list(kind) else pa.LargeListArray
+        values = _to_microseconds(array.values, kind.value_type, pa)
+        return made.from_arrays(array.offsets, values, type=kind, mask=missing)
+    return array.cast(kind, safe=False)
 
 
 def _shortener(kind: Any, pa: Any) -> Callable[[Any], Any] | None:

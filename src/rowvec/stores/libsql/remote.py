@@ -161,7 +161,7 @@ class RemoteDatabase:
             headers = {"Content-Type": "application/json"}
             return exchanged(
                 self._client, "POST", address, most_bytes=MOST_BYTES, seconds=10 * self._timeout,
-                content=body, headers=headers,
+                heard=self._pulse.heard, content=body, headers=headers,
             )  # fmt: skip
 
         try:
@@ -205,7 +205,6 @@ class RemoteDatabase:
         while not wait([sent], _LOOK_SECONDS).done:
             self._pulse.watch({}, began, None)
         reply: Reply = sent.result()
-        self._pulse.heard()
         return reply
 
     def _answers(self, _: Address, seconds: float) -> bool:

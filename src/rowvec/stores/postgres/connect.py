@@ -189,9 +189,9 @@ def _options(url: str, seconds: float | None) -> dict[str, Any]:
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
     own = connection if isinstance(connection, Session) else None
-    lasts = own is not None and not own.behind_pooler
+    shared = own is None or own.behind_pooler
     # What is set on a session of our own stays; on one that others use too it is for one transaction.
-    with nullcontext() if lasts else connection.transaction():
+    with connection.transaction() if shared else nullcontext():
         if own is not None and own.behind_pooler and not own.single_statements:
             own.execute(own.named(local=True))
         found = connection.execute(
@@ -218,7 +218,7 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         if path is not None:
             if own is not None:
                 own.path = path
-            connection.execute(f"set {scope_of(not lasts)} search_path to {path}".encode())
+            connection.execute(f"set {scope_of(shared)} search_path to {path}".encode())
         if not current:
             register_vector(connection)
             register_intervals(connection)

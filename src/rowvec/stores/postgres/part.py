@@ -108,8 +108,8 @@ class PostgresMatching:
         def look(connection: Connection) -> list[tuple[Key, float]]:
             expected = None if condition is None else self.part._expected(connection, condition)
             if self.chosen is not None:
-                hits, written = hits_of(connection, self.words, *self.chosen, limit, text, values, expected)
-                if written == self.counts.written:
+                hits, edition = hits_of(connection, self.words, *self.chosen, limit, text, values, expected)
+                if edition == self.found.edition:
                     return hits
             with one_snapshot(connection):
                 found = up_to_date(connection, self.words, self.found, self.query, self.last)

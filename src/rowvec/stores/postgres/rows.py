@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rowvec.filters import Facets, Filter, Order, Place, compares
 from rowvec.stores.base import LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
-from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
+from rowvec.stores.filter_sql import POSTGRES, Postgres, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.part import Spans
 from rowvec.stores.postgres import facet_index, schema
@@ -157,7 +158,7 @@ class PostgresRows:
 
     def _compiled(self, where: Filter) -> Condition:
         stored = stored_filter(where, self._asked, self.spec)
-        text, values = compile_filter(stored, POSTGRES)
+        text, values = compile_filter(stored, self._dialect)
         columns = {each.column for each in compares(stored)}
         return Condition(sql.SQL(text), values, *parts_in(stored), columns)
 
@@ -210,7 +211,7 @@ class PostgresRows:
         ordered = None if order is None else stored_order(order, self._asked, self.spec)
         place = None if after is None else (after, after.key)
         key = POSTGRES.name(self.spec.key, "t")
-        text, values = page(POSTGRES, self._table, key, self._passing(where), ordered, place, limit, offset)
+        text, values = page(self._dialect, self._table, key, self._passing(where), ordered, place, limit, offset)
         return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
 
     def facets(
@@ -218,12 +219,13 @@ class PostgresRows:
     ) -> Facets:
         stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
         kept = None if where is None else stored_filter(where, self._asked, self.spec)
+        passing_rows, dialect = self._passing(where), self._dialect
         used = {column.name for column in stored} | ({each.column for each in compares(kept)} if kept else set())
 
         def look(connection: Connection) -> Facets:
             index = self._facet_index(connection)
             part = index.fits if index is not None and used <= index.columns else ""
-            passing = Passing(self._table, self._passing(where), POSTGRES, part)
+            passing = Passing(self._table, passing_rows, dialect, part)
 
             def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
                 return connection.execute(text.encode(), values).fetchall()
@@ -240,6 +242,15 @@ class PostgresRows:
             self._counts = now, facet_index.find(connection, self.names, self.spec)
         return self._counts[1]
 
+    @cached_property
+    def _dialect(self) -> Postgres:
+        """Columns of the user's own table are of types that rowvec would not choose."""
+        if self.names.column is None or not {ColumnType.NUMBER, ColumnType.ARRAY} & {
+            c.type for c in self.spec.metadata
+        }:
+            return POSTGRES
+        return Postgres(self._read(lambda c: schema.table_columns(c, self.names)))
+
     @property
     def _table(self) -> str:
         """Quoted, for a statement that is text."""
@@ -250,7 +261,7 @@ class PostgresRows:
         held = f"{POSTGRES.name(self.names.own('embedding'), 't')} is not null"
         if where is None:
             return held, []
-        text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
+        text, values = compile_filter(stored_filter(where, self._asked, self.spec), self._dialect)
         return f"{held} and {text}", values
 
     def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:

@@ -16,6 +16,7 @@ What a hit scores is in scoring.py.
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -61,6 +62,9 @@ LOOKED_AT, LONGEST = 32, 2**31 - 1
 COMPLETIONS = 50
 """Words that a last word may become."""
 
+TOTALS = struct.Struct(">4q")
+"""Edition, versions written and not yet dropped, live documents, their words; as `totals` packs them."""
+
 TABLES = ("documents", "segments", "postings")
 
 
@@ -101,11 +105,14 @@ class KeywordIndex:
         self.language = language
         schema, name = table
         self.kept_words = KeptWords(schema, family or name)
+        edition = sql.SQL(_queries()["edition"])
         self._parts: dict[str, sql.Composable] = {
             "table": sql.Identifier(schema, name),
             "key": sql.Identifier(key),
             "key_type": sql.SQL(key_type),
             **{side: sql.Identifier(schema, shortened(family or name, f"__{side}")) for side in TABLES},
+            "edition": edition,
+            "totals": sql.SQL(_queries()["totals"]).format(edition=edition),
         }
         self._known = Statements()
 
@@ -225,9 +232,9 @@ class KeywordIndex:
         allowed = self.allowed(where, params, expected)
 
         def found(*, in_one: bool) -> list[tuple[Key, float]]:
-            documents, scores, counts = self._scores(conn, query, last)
+            documents, scores, counts, edition = self._scores(conn, query, last)
             reach = Reach.of(counts, filtered=where is not None, expected=expected)
-            return self.best(conn, documents, scores, reach, limit, allowed, None if in_one else counts.written)
+            return self.best(conn, documents, scores, reach, limit, allowed, None if in_one else edition)
 
         if last is None and isinstance(conn, Session) and conn.is_free:
             # A snapshot would take two round trips.
@@ -254,12 +261,12 @@ class KeywordIndex:
         reach: Reach,
         limit: int,
         allowed: Allowed,
-        written: int | None = None,
+        edition: int | None = None,
     ) -> list[tuple[Key, float]]:
         """The best of those versions that are alive and wanted; see `search`.
 
         Args:
-            written: how many versions there were when these were read; None in the snapshot that they were read in.
+            edition: that of the index when these were read; None in the snapshot that they were read in.
 
         Raises:
             _Written: there are others by now, so that one of these may be dead whose row is wanted all the same.
@@ -269,7 +276,7 @@ class KeywordIndex:
         many: int | None = reach.first(limit)
         while many is not None:
             best = highest(scores, many)
-            hits = self._hits(conn, documents[best], scores[best], limit, allowed, written)
+            hits = self._hits(conn, documents[best], scores[best], limit, allowed, edition)
             if len(hits) == limit or len(best) == len(documents):
                 return hits
             many = reach.next(limit, len(documents), len(best), len(hits))
@@ -277,7 +284,7 @@ class KeywordIndex:
         fitting = np.isin(documents, self._numbers(conn, "allowed", allowed.values, rows=allowed.rows))
         documents, scores = documents[fitting], scores[fitting]
         best = highest(scores, limit)
-        return self._hits(conn, documents[best], scores[best], limit, allowed, written)
+        return self._hits(conn, documents[best], scores[best], limit, allowed, edition)
 
     def holding(self, conn: Connection, words: Sequence[str]) -> dict[str, int]:
         """How many texts hold each word, in any of its forms; those that none holds are left out. Replaced versions
@@ -328,8 +335,9 @@ class KeywordIndex:
 
     def _scores(
         self, conn: Connection, query: str, last: LastWord | None = None
-    ) -> tuple[Documents, Scores, WordCounts]:
-        """Every version, dead or alive, that holds one of the query's words, and what it was weighed by."""
+    ) -> tuple[Documents, Scores, WordCounts, int]:
+        """Every version, dead or alive, that holds one of the query's words, what it was weighed by, and the edition of
+        the index that it was read in."""
         weights = analyzer(self.language).query(query)
         rows: list[Any] = []
         if weights:
@@ -338,11 +346,11 @@ class KeywordIndex:
             weights[""] = 1.0
             rows += conn.cursor(binary=True).execute(self.sql("beginning"), self.begun(last)).fetchall()
         if not rows:
-            return np.empty(0, np.intp), np.empty(0), WordCounts()
+            return np.empty(0, np.intp), np.empty(0), WordCounts(), 0
         entries = {word: entries_in(row[1] for row in group) for word, group in groupby(rows, key=itemgetter(0))}
-        _, _, written, documents, words = rows[0]
+        edition, written, documents, words = TOTALS.unpack(rows[0][2])
         counts = WordCounts(written, documents, words, {word: len(found) for word, found in entries.items()})
-        return *scored(entries, weights, counts), counts
+        return *scored(entries, weights, counts), counts, edition
 
     def begun(self, last: LastWord) -> dict[str, Any]:
         """Between which words those are that begin so, and which others count as the same word."""
@@ -351,11 +359,11 @@ class KeywordIndex:
         return {"first": last.beginning, "last": behind, "most": COMPLETIONS, "others": list(others)}
 
     def _hits(
-        self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed, written: int | None
+        self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed, edition: int | None
     ) -> list[tuple[Key, float]]:
-        if written is not None:
+        if edition is not None:
             hits, now = self.hits(conn, documents, scores, limit, allowed)
-            if now != written:
+            if now != edition:
                 raise _Written
             return hits
         values = [number_array(documents.tolist()), *allowed.values]
@@ -364,23 +372,23 @@ class KeywordIndex:
     def hits(
         self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed
     ) -> tuple[list[tuple[Key, float]], int]:
-        """The best of these versions that are alive and wanted, and how many are written by now, in one statement."""
+        """The best of these versions that are alive and wanted, and the edition of the index now, in one statement."""
         values = [number_array(documents.tolist()), *allowed.values]
-        rows = conn.execute(self._hits_sql(allowed, counted=True), values).fetchall()
+        rows = conn.execute(self._hits_sql(allowed, proved=True), values).fetchall()
         found = [(key, document) for _, key, document in rows if key is not None]
         return best_first(found, documents, scores, limit), rows[0][0]
 
-    def _hits_sql(self, allowed: Allowed, *, counted: bool = False) -> bytes:
+    def _hits_sql(self, allowed: Allowed, *, proved: bool = False) -> bytes:
         """
         Args:
-            counted: with the number of versions before each hit.
+            proved: with the edition of the index before each hit.
         """
 
         def made() -> sql.Composed:
             hits = self.sql("hits", rows=allowed.rows)
-            return self.sql("hits_and_written", hits=hits) if counted else hits
+            return self.sql("hits_and_edition", hits=hits) if proved else hits
 
-        return self._known.text(("hits", counted, allowed.said), made)
+        return self._known.text(("hits", proved, allowed.said), made)
 
     def _merge_in_passing(self, conn: Connection) -> None:
         size = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}
@@ -454,8 +462,9 @@ def best_first(
 def _queries() -> dict[str, str]:
     """Statement by name, from keyword.sql."""
     text = resources.files(__package__).joinpath("keyword.sql").read_text("utf-8")
-    named = (part.partition("\n") for part in text.split("-- name: ")[1:])
-    return {name.strip(): body for name, _, body in named}
+    named = (part.splitlines() for part in text.split("-- name: ")[1:])
+    # Comments are for readers, not for the server.
+    return {name: "\n".join(line for line in lines if not line.startswith("--")) for name, *lines in named}
 
 
 def _first(cursor: psycopg.Cursor[Any]) -> Any:

@@ -14,7 +14,7 @@ from psycopg import sql
 from rowvec.stores.base import LastWord
 from rowvec.stores.part import WordCounts
 from rowvec.stores.postgres.connect import one_snapshot
-from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, KeywordIndex, Params
+from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, TOTALS, KeywordIndex, Params
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Entries, Scores, entries_in, scored
 from rowvec.types import Key
@@ -34,6 +34,8 @@ class Matched:
     entries: dict[str, Entries]
     weights: dict[str, float]
     counts: WordCounts
+    edition: int
+    """Of the index, when this was read."""
 
 
 def matched(connection: Connection, index: KeywordIndex, query: str, last: LastWord | None) -> Matched:
@@ -50,8 +52,8 @@ def matched(connection: Connection, index: KeywordIndex, query: str, last: LastW
             for word, count, begun in connection.execute(index.sql("completions"), asked_of):
                 marks = [*([BEGUN] if begun else []), *([OTHER] if word in asked_of["others"] else [])]
                 holding |= {f"{mark}{word}": count for mark in marks}
-    _, _, written, documents, words = rows[0]
-    return Matched(entries, weights, WordCounts(written, documents, words, holding))
+    edition, written, documents, words = TOTALS.unpack(rows[0][2])
+    return Matched(entries, weights, WordCounts(written, documents, words, holding), edition)
 
 
 def hits_of(
@@ -64,7 +66,7 @@ def hits_of(
     params: Params,
     expected: Expected | None,
 ) -> tuple[list[tuple[Key, float]], int]:
-    """The best of these versions that are alive and wanted, and how many are written by now."""
+    """The best of these versions that are alive and wanted, and the edition of the index now."""
     return index.hits(connection, documents, scores, limit, index.allowed(where, params, expected))
 
 
@@ -72,8 +74,8 @@ def up_to_date(
     connection: Connection, index: KeywordIndex, found: Matched, query: str, last: LastWord | None
 ) -> Matched:
     """What the index holds in the caller's snapshot: a row that was written since has another version."""
-    written = connection.execute(index.known_sql("written")).fetchone()
-    return found if written == (found.counts.written,) else matched(connection, index, query, last)
+    now = connection.execute(index.known_sql("now")).fetchone()
+    return found if now == (found.edition,) else matched(connection, index, query, last)
 
 
 def best_of(

@@ -1,0 +1,107 @@
+"""A number in a filter finds the same rows however it is written, whatever type the column has and wherever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from rowvec.api.project import Project
+from rowvec.api.project_pipeline import ProjectPipeline
+from tests.servers.openai import EmbeddingServer
+
+pytestmark = pytest.mark.slow
+TABLE = (
+    "create table item (id int primary key, title text not null, small real, large double precision,"
+    " fixed numeric(10, 2), free numeric, paid money, whole int, smalls real[], fixes numeric[], tags text[],"
+    " attrs jsonb, plain json)"
+)
+WRITTEN: dict[int, tuple[float, list[str]]] = {
+    1: (0.5, [".5", "0.50", "5e-1", "+00.5", "0.5000000000000000000000"]),
+    2: (0.1, [".1", "0.10", "1e-1"]),
+    3: (19.99, ["19.990", "1999e-2"]),
+}
+NUMBERS = ("small", "large", "fixed", "free", "paid", "attrs.n", "plain.n")
+LISTS = ("smalls", "fixes", "attrs.list", "plain.list")
+
+
+def filters(key: int, number: float, text: str) -> list[str]:
+    """Each of which finds that row and no other."""
+    asked = [form.format(name, text) for name in NUMBERS for form in ("{0} = {1}", "{0} in ({1}, 77)")]
+    asked += [f"{name} between {text} and {text} and not {name} != {text}" for name in NUMBERS]
+    asked += [f"{name} contains {text}" for name in LISTS]
+    asked += [json.dumps({name: {">=": number, "<=": number}}) for name in NUMBERS]
+    return [*asked, f"fixed = '{text}'", f"paid = '{text}'", f"tags contains 'tag {key}'", f"whole = {key}.0"]
+
+
+@pytest.mark.parametrize("kind", ["its own table", "the user's table", "libsql"])
+def test_a_number_is_found_however_it_is_written(
+    postgres_url: str, tmp_path: Path, model: EmbeddingServer, kind: str
+) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create extension vector")
+        connection.execute(TABLE)
+        for key, (number, _) in WRITTEN.items():
+            inside = json.dumps({"n": number, "list": [number]})
+            row = (
+                "lamp",
+                number,
+                number,
+                number,
+                number,
+                number,
+                key,
+                [number],
+                [number],
+                [f"tag {key}"],
+                inside,
+                inside,
+            )
+            marks = "%s, %s, %s, %s, %s, %s, %s::numeric::money, %s, %s, %s, %s, %s, %s"
+            connection.execute(f"insert into item values ({marks})".encode(), (key, *row))
+    store = {
+        "its own table": f'kind = "postgres", url = "{postgres_url}"',
+        "the user's table": f'kind = "postgres", url = "{postgres_url}", table = "item", column = "embedding"',
+        "libsql": 'kind = "libsql", url = "vectors.db"',
+    }[kind]
+    (tmp_path / "rowvec.toml").write_text(f"""
+        [pipelines.items]
+        source = {{ kind = "sql", url = "{postgres_url}", table = "item", key = "id" }}
+        text = {{ columns = ["title"] }}
+        store = {{ {store}, metadata = [
+            "small", "large", "fixed", "free", "paid", "whole", "smalls", "fixes", "tags", "attrs", "plain"
+        ] }}
+        [pipelines.items.embedder]
+        kind = "openai"
+        model = "text-embedding-3-small"
+        base_url = "{model.url}"
+        api_key = "test-key"
+        dimensions = 8
+        """)
+    with Project(tmp_path) as made:
+        pipeline = made.pipeline()
+        if kind == "the user's table":
+            pipeline.assembled.store.apply(pipeline.assembled.spec)
+        assert pipeline.sync().inserted == 3
+        for key, (number, texts) in WRITTEN.items():
+            for where in (each for text in (str(number), *texts) for each in filters(key, number, text)):
+                assert [hit.key for hit in pipeline.search(where=where, limit=9).hits] == [key], where
+        assert walked(pipeline, "small") == walked(pipeline, "large") == [2, 1, 3]
+        facets = pipeline.search("lamp", facets=["small"]).facets
+        assert facets is not None
+        small: Any = facets.columns["small"]
+        assert (small.min, small.max, small.mean) == (0.1, 19.99, pytest.approx(20.59 / 3, abs=1e-12))
+
+
+def walked(pipeline: ProjectPipeline, column: str) -> list[Any]:
+    """The keys in the order of a column, one on a page."""
+    keys, after = list[Any](), None
+    while True:
+        page = pipeline.search(order=column, limit=1, after=after)
+        keys += [hit.key for hit in page.hits]
+        after = page.next
+        if after is None:
+            return keys
