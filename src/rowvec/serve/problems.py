@@ -230,7 +230,8 @@ def conflict(message: str) -> dict[int | str, dict[str, Any]]:
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: _documented(
-        "Not JSON, a Host that is not served, or no pipeline chosen where there are several", "The body is not JSON."
+        "Not JSON, an address that is not UTF-8, a Host that is not served, or no pipeline named among several",
+        "The body is not JSON.",
     ),
     401: _documented("The API key is missing or wrong", "The API key is missing or wrong."),
     403: _documented("Sent by a page of another origin", "Pages of other origins may not call this server."),
