@@ -679,6 +679,16 @@ def test_rows_stamped_in_another_unit_hide_none_of_those_in_seconds(others: list
     assert found.aside.startswith(f"the highest at, {max(others)}, is far beyond the others")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [[9_999_999_999], [32_503_593_600], [99_999_999_999], [7_258_032_000, 9_999_999_999, 32_503_593_600]],
+    ids=["nines", "the year 2999", "more nines", "three"],
+)
+def test_times_far_in_the_future_let_no_other_unit_hide_those_in_seconds(odd: list[int]) -> None:
+    source = MemorySource({n: {"at": at} for n, at in enumerate([*SECONDS, *odd, *MILLISECONDS])}, cursor="at")
+    assert settled(source, dt.datetime.fromtimestamp(NOW, UTC), None).mark == max(SECONDS)
+
+
 @pytest.mark.parametrize(("old", "new"), [(10**3, 10**6), (10**3, 10**9), (10**6, 10**9)])
 def test_rows_stamped_in_a_finer_unit_hide_none_in_a_coarser_one(old: int, new: int) -> None:
     values = [second * unit for second in SECONDS for unit in (old, new)]

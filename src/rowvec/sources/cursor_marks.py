@@ -21,7 +21,7 @@ APART = 100
 FEW = 1000
 """More rows than that beyond the present are no rows of the future: the number is not a time."""
 FREE = 4
-"""There is no time from this many times the present on, up to the times of the next unit."""
+"""There is hardly a time from this many times the present on, up to the times of the next unit."""
 _YEAR, _DAY = 366 * 86_400, 86_400
 _ONE_DAY = dt.timedelta(days=1)
 YEARS = 25
@@ -135,11 +135,20 @@ def _in_one_unit(source: Incremental, mark: int | float, now: dt.datetime, span:
         below = source.newest(int(present) + 1)
         if not isinstance(below, int | float) or present - below > span.total_seconds() * unit:
             continue
-        # A counter on its way to the mark would have left numbers there.
-        last = source.newest(int(APART * present))
-        if isinstance(last, int | float) and last < FREE * present:
+        if _is_empty(source, FREE * present, APART * present):
             return below
     return mark
+
+
+def _is_empty(source: Incremental, low: float, high: float) -> bool:
+    """Whether no counter has gone from `low` to `high`. A few numbers may be there: the year 2999 in seconds, or ten
+    nines for "never"."""
+    last: CursorValue | None = int(high)
+    for _ in range(LOOKED_AT):
+        last = source.newest(last)
+        if not isinstance(last, int | float) or last < low:
+            return True
+    return False
 
 
 def _presents(mark: int | float, now: dt.datetime) -> list[tuple[float, float]]:
