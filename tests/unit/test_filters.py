@@ -373,3 +373,16 @@ def test_a_decimal_keeps_every_digit_of_a_number_in_a_filter(text: str) -> None:
         held = {"number": float(text), "json": {"inside": float(text)}}
         assert matches(bind(parse(f"{column} = {text}"), COLUMNS), held)
     assert matches(bind(parse("integer = 9007199254740993.0"), COLUMNS), {"integer": 9007199254740993})
+
+
+@pytest.mark.parametrize(
+    "text", ["1234567890123456789", "1234567890123456768", "9007199254740993", "-9223372036854775807"]
+)
+def test_a_whole_number_inside_json_is_compared_to_its_last_digit(text: str) -> None:
+    number = int(text)
+    for column in ("json.id = {}", "json.id in (5, {})", "json.id between {0} and {0}", "not json.id != {}"):
+        bound = bind(parse(column.format(text)), COLUMNS)
+        assert matches(bound, {"json": {"id": number}})
+        assert not matches(bound, {"json": {"id": number + 1}})
+        assert not matches(bound, {"json": {"id": number - 1}})
+        assert bind(parse(render(bound)), COLUMNS) == bound

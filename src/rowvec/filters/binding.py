@@ -11,7 +11,7 @@ from rowvec.errors import SearchError
 from rowvec.filters.meaning import json_types
 from rowvec.filters.paths import divisions
 from rowvec.filters.tree import MAX_DEPTH, MAX_SUBSTRING, And, Compare, Filter, Not, Op, Or, check, comparison
-from rowvec.filters.values import CONVERT, EXPECTED, clipped, described
+from rowvec.filters.values import CONVERT, EXPECTED, clipped, described, number_in_json
 from rowvec.types import Column, ColumnType
 
 ADDING = "To use another column of the rows, add it to store.metadata and run `rowvec sync`."
@@ -130,7 +130,8 @@ def _check_operator(where: Compare, kind: ColumnType) -> None:
 
 def _converted(where: Compare, value: Any, kind: ColumnType) -> Any:
     try:
-        converted = CONVERT[kind](value)
+        in_json = where.path and kind is ColumnType.NUMBER
+        converted = number_in_json(value) if in_json else CONVERT[kind](value)
         if kind is ColumnType.INTEGER and where.op in _EQUALITY and isinstance(converted, float):
             raise ValueError("a fraction, which no integer equals")
     except (TypeError, ValueError, ArithmeticError) as error:

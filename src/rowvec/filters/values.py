@@ -101,6 +101,12 @@ def _number(value: Any) -> float:
     return number
 
 
+def number_in_json(value: Any) -> int | float:
+    """JSON has no types of numbers: a whole one of 64 bits, such as an id, is compared to its last digit."""
+    number, exact = _number(value), _number_of(value)
+    return exact if isinstance(exact, int) and abs(exact) >= 2**53 and is_bigint(exact) else number
+
+
 def _decimal(value: Any) -> Decimal:
     # By way of its digits: Decimal(0.1) has 55 of them.
     return _sized(Decimal(value if isinstance(value, str) else str(_number_of(value))))
