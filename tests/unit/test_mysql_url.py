@@ -41,7 +41,10 @@ def test_the_words_of_managed_servers_ask_for_tls(query: str, verified: ssl.Veri
         ("ssl-mode=DISABLED", {"ssl_disabled": True}),
         ("ssl=false", {"ssl_disabled": True}),
         ("ssl-mode=PREFERRED", {}),
+        ("ssl_disabled=true", {"ssl_disabled": True}),
+        ("ssl_disabled=false", {}),
         ("charset=latin1&autocommit=true", {}),
+        ("sql_mode=ANSI&client_flag=2&local_infile=1&compress=false&binary_prefix=true", {}),
         ("unix_socket=/run/my.sock&read_timeout=5", {"unix_socket": "/run/my.sock", "read_timeout": 5}),
     ],
 )
@@ -59,6 +62,8 @@ def test_other_words_become_what_the_driver_takes(query: str, found: dict[str, o
         ("ssl-mode=REQUIRED&ssl-mode=DISABLED", "more than once"),
         ("read_timeout=abc", "read_timeout is 'abc'"),
         ("read_timeout=0", "read_timeout is '0'"),
+        ("connect_timeout=31536001", "connect_timeout is '31536001'"),
+        ("ssl-mode=REQUIRED&ssl_cipher=nope", "ssl_cipher is 'nope'"),
         ("ssl_ca=/nowhere/ca.pem", "/nowhere/ca.pem) cannot be used: No such file"),
     ],
 )

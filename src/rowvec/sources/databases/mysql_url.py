@@ -28,9 +28,15 @@ _TEXTS = (
     "server_public_key", "unix_socket", "user",
 )  # fmt: skip
 _CHECKS = ("ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity")
-_TLS = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_cipher", "ssl_key", "ssl_key_password", *_CHECKS)
-_SET_BY_US = ("autocommit", "charset", "collation", "init_command", "use_unicode")
+_TLS = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_cipher", "ssl_disabled", "ssl_key", "ssl_key_password", *_CHECKS)
+_SET_BY_US = (
+    "autocommit", "binary_prefix", "charset", "client_flag", "collation", "compress", "init_command", "local_infile",
+    "named_pipe", "sql_mode", "use_unicode",
+)  # fmt: skip
+"""The driver takes them. What is read must not depend on them."""
 _KNOWN = ("ssl_mode", *_TLS, *_NUMBERS, *_TEXTS)
+_LONGEST = 31_536_000
+"""Seconds of a year: the driver waits no longer for a connection."""
 _OTHER_NAMES = {"sslmode": "ssl_mode", "ssl": "ssl_mode", "tls": "ssl_mode", "db": "database", "passwd": "password"}
 
 
@@ -61,9 +67,11 @@ def _named(said: str, value: str | tuple[str, ...]) -> tuple[str, str]:
 
 
 def _number(name: str, value: str) -> int:
-    if value.isascii() and value.isdigit() and int(value[:12]) > 0:
+    most = _LONGEST if name == "connect_timeout" else None
+    if value.isascii() and value.isdigit() and 0 < int(value[:12]) <= (most or 10**12):
         return int(value[:12])
-    raise ConfigError(f"source.url: {name} is {value[:40]!r}.", hint="Write a whole number above 0.")
+    meant = f"from 1 to {most:,}" if most else "above 0"
+    raise ConfigError(f"source.url: {name} is {value[:40]!r}.", hint=f"Write a whole number {meant}.")
 
 
 def _tls(told: Mapping[str, str]) -> dict[str, Any]:
@@ -81,8 +89,6 @@ def _tls(told: Mapping[str, str]) -> dict[str, Any]:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if "ssl_cert" in told:
             context.load_cert_chain(told["ssl_cert"], told.get("ssl_key"), told.get("ssl_key_password"))
-        if "ssl_cipher" in told:
-            context.set_ciphers(told["ssl_cipher"])
     except (OSError, ValueError) as error:
         files = ", ".join(told[name] for name in ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key") if name in told)
         said = getattr(error, "strerror", None) or str(error)
@@ -90,7 +96,19 @@ def _tls(told: Mapping[str, str]) -> dict[str, Any]:
             f"source.url: the files for TLS ({files or 'none'}) cannot be used: {said}.",
             hint="Correct ssl_ca, ssl_cert and ssl_key: each is the path of a file in PEM.",
         ) from error
+    if "ssl_cipher" in told:
+        _set_ciphers(context, told["ssl_cipher"])
     return {"ssl": context}
+
+
+def _set_ciphers(context: ssl.SSLContext, names: str) -> None:
+    try:
+        context.set_ciphers(names)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"source.url: ssl_cipher is {names[:40]!r}, which names no cipher that OpenSSL knows.",
+            hint="Write names of OpenSSL, with colons between them, or leave ssl_cipher out.",
+        ) from error
 
 
 def _mode(told: Mapping[str, str]) -> str | None:
@@ -107,7 +125,9 @@ def _mode(told: Mapping[str, str]) -> str | None:
                 hint="Write DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY.",
             )
         return meant
-    if not told:
+    if "ssl_disabled" in told and _yes("ssl_disabled", told["ssl_disabled"]):
+        return "disabled"
+    if told.keys() <= {"ssl_disabled"}:
         return None
     by_name = checks.get("ssl_verify_identity", checks.get("ssl_check_hostname"))
     has_authority = "ssl_ca" in told or "ssl_capath" in told

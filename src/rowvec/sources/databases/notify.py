@@ -322,7 +322,7 @@ class Notifier:
         if not self._installed(connection):
             found["trigger"] = (
                 f"{self.schema}.{self.table} has lost its trigger, as when another table has taken its name. Until"
-                " `rowvec watch --install` was run,"
+                " `rowvec watch --install` is run,"
             )
         for reason, said in found.items():
             if reason not in told:
