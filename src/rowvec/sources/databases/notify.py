@@ -26,7 +26,8 @@ from psycopg import sql
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
 from rowvec.sources.databases.heard import MANY, Heard
-from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
+from rowvec.sources.databases.postgres import PostgresDatabase
+from rowvec.sources.databases.postgres_checks import queue_usage
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import is_lent
 from rowvec.support.postgres_settings import ENCODING, FORMS, SETTINGS

@@ -34,7 +34,7 @@ from rowvec.sources.databases.base import (
     readable,
     told_driver,
 )
-from rowvec.sources.databases.postgres_checks import table_checks
+from rowvec.sources.databases.postgres_checks import QUEUE_SHARE, queue_usage, table_checks
 from rowvec.sources.json_values import value_or_text
 from rowvec.support.addresses import is_unusable, postgres_address
 from rowvec.support.intervals import interval_of
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 _TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
 RAW = "SQL_ASCII"
 """The encoding of a database that takes any bytes for text."""
-QUEUE_SHARE = 0.1
-"""Share of the server's queue of notifications above which `rowvec check` warns."""
 _POLICIES_HINT = (
     "The role has row_security = off. With ALTER ROLE … SET row_security = on it reads the rows that the policies show"
     " it, with BYPASSRLS all of them."
@@ -327,13 +325,6 @@ def _by_output(key: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def _by_bytes(key: ColumnElement[Any]) -> ColumnElement[Any]:
     return sa.cast(key, sa.Text).collate("C")
-
-
-def queue_usage(connection: psycopg.Connection[Any]) -> float:
-    """Share of the server's queue of notifications that is in use."""
-    row = connection.execute("select pg_notification_queue_usage()").fetchone()
-    assert row is not None
-    return float(row[0])
 
 
 def _begin_session(connection: Any, _record: object) -> None:

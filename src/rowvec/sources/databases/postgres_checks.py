@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -32,6 +35,9 @@ select count(*) > 0 and current_setting('max_prepared_transactions') <> '0' from
 where tgrelid = to_regclass(cast(:name as text)) and tgname like 'rowvec\_%'
 """)
 
+QUEUE_SHARE = 0.1
+"""Share of the server's queue of notifications above which `rowvec check` warns."""
+
 
 def table_checks(connection: Connection, table: str, schema: str | None) -> list[Check]:
     name = {"name": connection.dialect.identifier_preparer.format_table(sa.table(table, schema=schema))}
@@ -48,3 +54,10 @@ def table_checks(connection: Connection, table: str, schema: str | None) -> list
         fix = "If two-phase commits write it: `rowvec watch --uninstall`, and follow it by a cursor or Debezium."
         lines.append(Check("notify", True, said, fix))
     return lines
+
+
+def queue_usage(connection: psycopg.Connection[Any]) -> float:
+    """Share of the server's queue of notifications that is in use."""
+    row = connection.execute("select pg_notification_queue_usage()").fetchone()
+    assert row is not None
+    return float(row[0])
