@@ -143,11 +143,12 @@ def _in_one_unit(source: Incremental, mark: int | float, now: dt.datetime, span:
 def _is_empty(source: Incremental, low: float, high: float) -> bool:
     """Whether no counter has gone from `low` to `high`. A few numbers may be there: the year 2999 in seconds, or ten
     nines for "never"."""
-    last: CursorValue | None = int(high)
+    before: int | float = int(high)
     for _ in range(LOOKED_AT):
-        last = source.newest(last)
+        last = source.newest(before)
         if not isinstance(last, int | float) or last < low:
             return True
+        before = last
     return False
 
 
