@@ -11,6 +11,7 @@ import pytest
 
 from rowvec.api.project import Project
 from rowvec.api.project_pipeline import ProjectPipeline
+from tests.integration.serve_rig import application, client_of
 from tests.servers.openai import EmbeddingServer
 
 pytestmark = pytest.mark.slow
@@ -90,6 +91,14 @@ def test_a_number_is_found_however_it_is_written(
             for where in (each for text in (str(number), *texts) for each in filters(key, number, text)):
                 assert [hit.key for hit in pipeline.search(where=where, limit=9).hits] == [key], where
         assert walked(pipeline, "small") == walked(pipeline, "large") == [2, 1, 3]
+        with client_of(application(pipeline.assembled)) as client:
+            for number, keys in (("0.5", [1]), ("0.50000000000000000001", [])):
+                body = f'{{"query": "lamp", "filters": {{"free": {number}}}}}'
+                reply = client.post("/search/filtered", content=body, headers={"Content-Type": "application/json"})
+                found = [hit["id"] for hit in reply.json()["results"]]
+                assert found == [hit.key for hit in pipeline.search("lamp", where=f"free = {number}").hits]
+                # SQLite compares decimals as doubles.
+                assert found == ([1] if kind == "libsql" else keys)
         facets = pipeline.search("lamp", facets=["small"]).facets
         assert facets is not None
         small: Any = facets.columns["small"]

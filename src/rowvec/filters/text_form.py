@@ -21,7 +21,6 @@ A column alone asks whether it is true. `true` matches every row, `false` none.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from rowvec.filters.json_form import from_json
 from rowvec.filters.paths import QUOTED, quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
 from rowvec.filters.values import NAMES_OF_NULL, printable
-from rowvec.support.decimals import loads
+from rowvec.support.decimals import as_number, loads
 from rowvec.support.json_objects import RepeatedName, once
 
 Scalar = str | int | float | Decimal | bool | None
@@ -288,11 +287,8 @@ class _Parser:
             hint = f"Dates and codes are text: write {_quoted(token.text)}." if len(token.text) <= _WINDOW else None
             self.fail("a number", hint)
         whole = not any(found.group("fraction", "bare", "exponent"))
-        if whole:
-            return int(token.text)
-        number, exact = float(token.text), Decimal(token.text)
         # A decimal of the database may have more digits than a float.
-        return number if not number or math.isinf(number) or Decimal(repr(number)) == exact else exact
+        return int(token.text) if whole else as_number(token.text)
 
 
 def render(where: Filter) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from rowvec.serve.problems import Problem, did_you_mean
+from rowvec.support.decimals import loads, may_be_far
 from rowvec.support.json_objects import RepeatedName, once, repeated
 
 if TYPE_CHECKING:
@@ -96,13 +97,23 @@ class _Request(Request):
         """
         if not hasattr(self, "_json"):
             body = await self.body()
+            text = body.decode(json.detect_encoding(body), "surrogatepass")
             try:
-                self._json = json.loads(body, object_pairs_hook=once)
+                self._json = _exact(json.loads(text, object_pairs_hook=once), text)
             except RepeatedName:
                 # Read again, to know whether it is in a filter.
-                _check(json.loads(body, object_pairs_hook=_Pairs))
+                _check(json.loads(text, object_pairs_hook=_Pairs))
                 raise
         return self._json
+
+
+def _exact(body: Any, text: str) -> Any:
+    """The body, whose filters have all digits of their numbers, as filters in the command line have. No other field
+    takes a number that a double does not hold."""
+    if isinstance(body, dict) and not body.keys().isdisjoint(FILTERS) and may_be_far(text):
+        exact = loads(text)
+        return body | {name: exact[name] for name in FILTERS if name in body}
+    return body
 
 
 class _Pairs(list[tuple[str, Any]]):

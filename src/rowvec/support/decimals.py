@@ -23,6 +23,17 @@ def as_json(value: Decimal) -> float | str:
     return number if not value.is_finite() or Decimal(repr(number)) == value else str(value)
 
 
+def as_number(text: str) -> float | Decimal:
+    """A double, or a decimal where the text has more digits than one holds. Beyond all of them is infinity, or 0."""
+    number = float(text)
+    return number if math.isinf(number) or _is_all(number, text) else Decimal(text)
+
+
+def may_be_far(text: str) -> bool:
+    """JSON with a number that a double may not hold. A long text may look like one."""
+    return _FAR.search(text) is not None
+
+
 def loads(text: str, made: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """JSON, with the digits of numbers that no double holds. One of thousands of digits is text.
 
@@ -32,7 +43,7 @@ def loads(text: str, made: Callable[[list[tuple[str, Any]]], Any] | None = None)
     Raises:
         ValueError: it is not JSON. RecursionError: it is nested too deep. What `made` raises.
     """
-    if not _FAR.search(text):
+    if not may_be_far(text):
         return json.loads(text, object_pairs_hook=made)
     whole = _long_integer if _MANY_DIGITS.search(text) else None
     return json.loads(text, parse_float=_far_number, parse_int=whole, object_pairs_hook=made)
@@ -47,7 +58,7 @@ def _far_number(text: str) -> float | Decimal | str:
     would lose its end. PostgreSQL's jsonb writes them without exponents."""
     number = float(text)
     if math.isfinite(number) and (number or not text.lower().partition("e")[0].strip("-0.")):
-        return number if _is_all(number, text) else Decimal(text)
+        return as_number(text)
     exponent = int(text.lower().partition("e")[2] or 0)
     return Decimal(text) if abs(exponent) + len(text) <= MOST_DIGITS else text
 

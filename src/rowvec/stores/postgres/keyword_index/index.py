@@ -16,18 +16,14 @@ What a hit scores is in scoring.py.
 
 from __future__ import annotations
 
-import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
-from importlib import resources
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
@@ -39,16 +35,13 @@ from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Scores, entries_in, highest, scored
+from rowvec.stores.postgres.keyword_index.side_tables import TABLES, TOTALS, Connection, Params, SideTables, first_value
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.session import Session
-from rowvec.stores.postgres.statements import Statements
 from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
 from rowvec.words import FORMAT, analyzer, problem
-
-Connection: TypeAlias = psycopg.Connection[Any]
-Params: TypeAlias = Sequence[Any]
 
 BATCH = 10_000
 """Texts that become one segment at most. Of 1,000 the server needed four times as long for each."""
@@ -61,11 +54,6 @@ LOOKED_AT, LONGEST = 32, 2**31 - 1
 """Entries of a word in each segment that are looked at, to see whether one is alive; then all of them."""
 COMPLETIONS = 50
 """Words that a last word may become."""
-
-TOTALS = struct.Struct(">4q")
-"""Edition, versions written and not yet dropped, live documents, their words; as `totals` packs them."""
-
-TABLES = ("documents", "segments", "postings")
 
 
 class Allowed(NamedTuple):
@@ -85,7 +73,7 @@ class _Written(Exception):
     """A version was written between two statements."""
 
 
-class KeywordIndex:
+class KeywordIndex(SideTables):
     """The words of a vector table's texts. Call it in the transaction that writes the vectors, after them.
 
     Args:
@@ -99,30 +87,10 @@ class KeywordIndex:
     def __init__(
         self, table: tuple[str, str], key: str, key_type: str, language: str, *, family: str | None = None
     ) -> None:
-        self.table = table
-        self.key = key
-        self.key_type = key_type
-        self.language = language
         schema, name = table
+        super().__init__(table, key, key_type, family or name)
+        self.language = language
         self.kept_words = KeptWords(schema, family or name)
-        edition = sql.SQL(_queries()["edition"])
-        self._parts: dict[str, sql.Composable] = {
-            "table": sql.Identifier(schema, name),
-            "key": sql.Identifier(key),
-            "key_type": sql.SQL(key_type),
-            **{side: sql.Identifier(schema, shortened(family or name, f"__{side}")) for side in TABLES},
-            "edition": edition,
-            "totals": sql.SQL(_queries()["totals"]).format(edition=edition),
-        }
-        self._known = Statements()
-
-    @property
-    def tables(self) -> list[sql.Composable]:
-        """In the order in which a search goes through them."""
-        return [self._parts[side] for side in ("segments", "postings", "documents")]
-
-    def exists(self, conn: Connection) -> bool:
-        return conn.execute("select to_regclass(%s)", [self._name(conn, "postings")]).fetchone() != (None,)
 
     def language_of(self, conn: Connection) -> str | None:
         """The language that the index was made with; None where there is none."""
@@ -134,7 +102,7 @@ class KeywordIndex:
 
     def _made_with(self, conn: Connection) -> tuple[str | None, int]:
         comment = "select obj_description(to_regclass(%s), 'pg_class')"
-        said: str | None = _first(conn.execute(comment, [self._name(conn, "postings")]))
+        said: str | None = first_value(conn.execute(comment, [self._name(conn, "postings")]))
         return (None, 0) if said is None else format_of(said)
 
     def create(self, conn: Connection) -> None:
@@ -199,7 +167,7 @@ class KeywordIndex:
         So rows that cannot be read again, such as those of events, are found as before.
         """
         comment = sql.Literal(with_format(self.language, FORMAT))
-        last = sql.Literal(str(_first(conn.execute(self.sql("last")))))
+        last = sql.Literal(str(first_value(conn.execute(self.sql("last")))))
         conn.execute(self.sql("outdate", comment=comment, last=last))
 
     def lost(self, conn: Connection) -> list[Key]:
@@ -323,16 +291,6 @@ class KeywordIndex:
         written, documents, _, segments = self._state(conn)
         return written - documents > max(DEAD_SHARE * written, DEAD_LEAST) or segments > MANY_SEGMENTS
 
-    def count(self, conn: Connection) -> int:
-        """Live documents."""
-        return self._state(conn)[1]
-
-    def size(self, conn: Connection) -> int:
-        """Bytes on disk of the three tables with their own indexes; 0 where they are not there."""
-        names = [self._name(conn, side) for side in TABLES]
-        query = "select coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) from unnest(%s::text[]) as name"
-        return int(_first(conn.execute(query, [names])))
-
     def _scores(
         self, conn: Connection, query: str, last: LastWord | None = None
     ) -> tuple[Documents, Scores, WordCounts, int]:
@@ -367,7 +325,7 @@ class KeywordIndex:
                 raise _Written
             return hits
         values = [number_array(documents.tolist()), *allowed.values]
-        return best_first(conn.execute(self._hits_sql(allowed), values).fetchall(), documents, scores, limit)
+        return bestfirst_value(conn.execute(self._hits_sql(allowed), values).fetchall(), documents, scores, limit)
 
     def hits(
         self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed
@@ -376,7 +334,7 @@ class KeywordIndex:
         values = [number_array(documents.tolist()), *allowed.values]
         rows = conn.execute(self._hits_sql(allowed, proved=True), values).fetchall()
         found = [(key, document) for _, key, document in rows if key is not None]
-        return best_first(found, documents, scores, limit), rows[0][0]
+        return bestfirst_value(found, documents, scores, limit), rows[0][0]
 
     def _hits_sql(self, allowed: Allowed, *, proved: bool = False) -> bytes:
         """
@@ -415,37 +373,15 @@ class KeywordIndex:
     def _alone(self, conn: Connection) -> bool:
         """Whether this transaction is the one that merges; to the end of it nobody else does."""
         lock = "select pg_try_advisory_xact_lock(hashtext('rowvec.keyword'), to_regclass(%s)::oid::integer)"
-        return bool(_first(conn.execute(lock, [self._name(conn, "postings")])))
+        return bool(first_value(conn.execute(lock, [self._name(conn, "postings")])))
 
     def _check_language(self) -> None:
         wrong = problem(self.language)
         if wrong:
             raise StoreError(f"The keyword index of {'.'.join(self.table)}: {wrong}", hint="Set store.language.")
 
-    def _state(self, conn: Connection) -> tuple[int, int, int, int]:
-        """Versions written and not yet dropped, live documents, their words, segments."""
-        written, documents, words, segments = conn.execute(self.sql("state")).fetchone() or (0, 0, 0, 0)
-        return int(written), int(documents), int(words), int(segments)
 
-    def _numbers(self, conn: Connection, query: str, params: Params = (), **parts: sql.Composable) -> Documents:
-        packed = _first(conn.cursor(binary=True).execute(self.sql(query, **parts), params))
-        return np.frombuffer(packed or b"", ">i4").astype(np.intp)
-
-    def _one(self, conn: Connection, query: str, params: Mapping[str, Any] | None = None) -> Any:
-        return _first(conn.execute(self.sql(query), params))
-
-    def known_sql(self, query: str) -> bytes:
-        """The same, put together once: for a statement of every search."""
-        return self._known.text(query, lambda: self.sql(query))
-
-    def sql(self, query: str, **parts: sql.Composable) -> sql.Composed:
-        return sql.SQL(_queries()[query]).format(**self._parts, **parts)
-
-    def _name(self, conn: Connection, part: str) -> str:
-        return self._parts[part].as_string(conn)
-
-
-def best_first(
+def bestfirst_value(
     found: Sequence[tuple[Key, int]], documents: Documents, scores: Scores, limit: int
 ) -> list[tuple[Key, float]]:
     """The keys of versions with their scores.
@@ -456,17 +392,3 @@ def best_first(
     """
     own = scores[np.searchsorted(documents, [document for _, document in found])] if found else scores[:0]
     return [(found[place][0], float(own[place])) for place in np.argsort(-own, kind="stable")[:limit].tolist()]
-
-
-@cache
-def _queries() -> dict[str, str]:
-    """Statement by name, from keyword.sql."""
-    text = resources.files(__package__).joinpath("keyword.sql").read_text("utf-8")
-    named = (part.splitlines() for part in text.split("-- name: ")[1:])
-    # Comments are for readers, not for the server.
-    return {name: "\n".join(line for line in lines if not line.startswith("--")) for name, *lines in named}
-
-
-def _first(cursor: psycopg.Cursor[Any]) -> Any:
-    row = cursor.fetchone()
-    return row and row[0]

@@ -14,9 +14,10 @@ from psycopg import sql
 from rowvec.stores.base import LastWord
 from rowvec.stores.part import WordCounts
 from rowvec.stores.postgres.connect import one_snapshot
-from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, TOTALS, KeywordIndex, Params
+from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, KeywordIndex
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Entries, Scores, entries_in, scored
+from rowvec.stores.postgres.keyword_index.side_tables import TOTALS, Params
 from rowvec.types import Key
 from rowvec.words import analyzer
 
