@@ -17,7 +17,7 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.abc import AdaptContext
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Conninfo, TransactionStatus
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.driver_errors import connect_error, translated
@@ -176,6 +176,11 @@ def _options(url: str, seconds: float | None) -> dict[str, Any]:
         given = conninfo_to_dict(url)
     except psycopg.Error:
         # Its message quotes the string, with the password in it.
+        if (name := _unknown_parameter(url)) is not None:
+            raise StoreError(
+                f"store.url has the parameter {name!r}, which the driver of PostgreSQL does not take.",
+                hint="Correct it or leave it out; managed servers write some for other drivers.",
+            ) from None
         raise StoreError(
             "store.url is not a PostgreSQL connection string.",
             hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
@@ -184,6 +189,14 @@ def _options(url: str, seconds: float | None) -> dict[str, Any]:
     defaults = {"connect_timeout": timeout, **KEEPALIVES}
     # With the first message: until it knows better, the driver reads what a SQL_ASCII database sends as bytes.
     return {"client_encoding": ENCODING, **{name: value for name, value in defaults.items() if name not in given}}
+
+
+def _unknown_parameter(url: str) -> str | None:
+    """The first name after the question mark that libpq does not know. What may be part of a password is none."""
+    query = url.partition("?")[2]
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    names = [] if "@" in query else [part.partition("=")[0] for part in query.split("&")]
+    return next((name for name in names if name not in known and re.fullmatch(r"[A-Za-z_]{1,40}", name)), None)
 
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
