@@ -48,7 +48,7 @@ def busy(answer: str, pause: float) -> Iterator[str]:
 
 def test_a_server_that_is_in_the_middle_of_its_answer_is_waited_for() -> None:
     with busy(ROWS, pause=0.05) as url:
-        database = RemoteDatabase(url, tries=1, silent_seconds=0.5)
+        database = RemoteDatabase(url, tries=1, silent_seconds=1.0)
         assert database.query("select 1") == [(1,)]
         database.close()
 
