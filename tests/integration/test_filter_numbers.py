@@ -92,11 +92,11 @@ def test_a_number_is_found_however_it_is_written(
                 assert [hit.key for hit in pipeline.search(where=where, limit=9).hits] == [key], where
         assert walked(pipeline, "small") == walked(pipeline, "large") == [2, 1, 3]
         with client_of(application(pipeline.assembled)) as client:
-            for number, keys in (("0.5", [1]), ("0.50000000000000000001", [])):
-                body = f'{{"query": "lamp", "filters": {{"free": {number}}}}}'
+            for digits, keys in (("0.5", [1]), ("0.50000000000000000001", [])):
+                body = f'{{"query": "lamp", "filters": {{"free": {digits}}}}}'
                 reply = client.post("/search/filtered", content=body, headers={"Content-Type": "application/json"})
                 found = [hit["id"] for hit in reply.json()["results"]]
-                assert found == [hit.key for hit in pipeline.search("lamp", where=f"free = {number}").hits]
+                assert found == [hit.key for hit in pipeline.search("lamp", where=f"free = {digits}").hits]
                 # SQLite compares decimals as doubles.
                 assert found == ([1] if kind == "libsql" else keys)
         facets = pipeline.search("lamp", facets=["small"]).facets
