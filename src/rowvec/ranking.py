@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
-
-import jinja2
-from jinja2 import meta
-from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rowvec.errors import ConfigError, SearchError
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Column, ColumnType, Key
+
+if TYPE_CHECKING:
+    from rowvec.support.expressions import Expression
 
 Fusion = Literal["convex", "rrf"]
 FUSIONS: tuple[Fusion, ...] = ("convex", "rrf")
@@ -30,10 +27,6 @@ LONGEST_EXPRESSION = 200
 DEEPEST = 20
 PLAIN_EXPRESSION = re.compile(r"(?:[^\W\d]\w*|\d+(?:\.\d+)?|[\s+\-*/(),])*")
 """No text, no attribute and no filter of a template, whose work or size could grow without a bound."""
-FUNCTIONS: dict[str, Callable[..., float]] = {
-    "abs": abs, "exp": math.exp, "log": math.log, "log10": math.log10, "max": max, "min": min, "sqrt": math.sqrt,
-}  # fmt: skip
-
 SUITS = {"title": (ColumnType.TEXT,), "decay": (ColumnType.DATE, ColumnType.TIMESTAMP)}
 """Types of the columns that settings name."""
 
@@ -95,10 +88,10 @@ class Ranking:
         kinds = {column.name: column.type for column in columns}
         if self.static is not None:
             try:
-                names = meta.find_undeclared_variables(_environment().parse(f"{{{{ {self.static} }}}}"))
-            except jinja2.TemplateSyntaxError as error:
-                raise ConfigError(f"search.static {self.static!r} is not an expression: {error.message}.") from None
-            for name in sorted(names - FUNCTIONS.keys()):
+                names = self._expression.names
+            except ValueError as error:
+                raise ConfigError(f"search.static {self.static!r} is not an expression: {error}.") from None
+            for name in sorted(names):
                 check_column(name, kinds, "search.static")
         for setting, chosen in (("title", self.title), ("decay", self.decay)):
             if chosen is not None:
@@ -112,13 +105,7 @@ class Ranking:
 
     def static_score(self, values: Mapping[str, Any]) -> float | None:
         """None without an expression; 0 for a row whose values it cannot be computed from."""
-        if self._expression is None:
-            return None
-        try:
-            score = float(self._expression(**{name: _number(value) for name, value in values.items()}))
-        except (TypeError, ValueError, ArithmeticError, jinja2.TemplateError):
-            return 0.0
-        return score if math.isfinite(score) else 0.0
+        return None if self.static is None else self._expression(values)
 
     def decay_factor(self, values: Mapping[str, Any], now: dt.datetime) -> float | None:
         """None without a decay; 1 for a row without a date, or with one in the future."""
@@ -164,8 +151,12 @@ class Ranking:
         return found
 
     @cached_property
-    def _expression(self) -> Callable[..., Any] | None:
-        return None if self.static is None else _environment().compile_expression(self.static, undefined_to_none=False)
+    def _expression(self) -> Expression:
+        # Jinja is a tenth of the start of a command, and most pipelines have no expression.
+        from rowvec.support.expressions import Expression
+
+        assert self.static is not None
+        return Expression(self.static)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,28 +251,3 @@ def _unsafe(expression: Any) -> str | None:
     if max(depths) > DEEPEST or not PLAIN_EXPRESSION.fullmatch(expression) or "**" in expression:
         return "may hold numbers, columns, functions, + - * / and up to 20 brackets within each other"
     return None
-
-
-def _number(value: Any) -> Any:
-    """Decimals do not mix with floats, and a missing number counts as zero."""
-    if value is None:
-        return 0
-    return float(value) if not isinstance(value, bool | int | float | str) and hasattr(value, "__float__") else value
-
-
-class _Sandbox(SandboxedEnvironment):
-    """Multiplies numbers only: a text or a list times a large number would fill the memory."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if not (isinstance(left, int | float) and isinstance(right, int | float)):
-            raise TypeError(f"{operator} takes numbers")
-        return super().call_binop(context, operator, left, right)
-
-
-def _environment() -> SandboxedEnvironment:
-    environment = _Sandbox(undefined=jinja2.StrictUndefined)
-    environment.globals.clear()
-    environment.globals.update(FUNCTIONS)
-    return environment

@@ -29,14 +29,14 @@ def filled_with(state: Path, size: int) -> None:
 def test_it_grows_with_the_machine_and_a_user_has_the_last_word(
     state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shown(memory: int) -> object:
+    def shown(memory: float) -> object:
         stop_embedded(state_folder)
-        monkeypatch.setattr(tuning, "memory_bytes", lambda: memory)
+        monkeypatch.setattr(tuning, "memory_bytes", lambda: int(memory))
         return buffers(state_folder)
 
     assert shown(64 * GIGABYTE) == "128MB", "there is little to read"
     filled_with(state_folder, 3 * GIGABYTE)
-    assert [shown(each * GIGABYTE) for each in (1, 2, 16)] == ["128MB", "256MB", "2GB"]
+    assert [shown(each * GIGABYTE) for each in (0.5, 1, 8)] == ["128MB", "256MB", "2GB"]
     for value in ("64MB", "128MB"):
         ask(embedded_url(state_folder), f"alter system set shared_buffers = '{value}'")
         assert shown(64 * GIGABYTE) == value
@@ -62,8 +62,8 @@ def test_where_memory_that_is_not_used_counts_too_nothing_is_reserved(
     assert tuning.settings(data) == {}
     filled_with(state_folder, 3 * GIGABYTE)
     megabytes = int(tuning.settings(data)["shared_buffers"].removesuffix("MB"))
-    assert 3_072 <= megabytes < 4_096, "as the data, and not an eighth of the memory"
-    monkeypatch.setattr(tuning, "memory_bytes", lambda: 16 * GIGABYTE)
+    assert 3_072 <= megabytes < 4_096, "as the data, and not a quarter of the memory"
+    monkeypatch.setattr(tuning, "memory_bytes", lambda: 8 * GIGABYTE)
     assert tuning.settings(data) == {"shared_buffers": "2048MB"}
 
     def limited() -> None:

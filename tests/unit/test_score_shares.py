@@ -92,6 +92,7 @@ def test_other_values_take_the_place_of_those_of_the_config() -> None:
         ({"static": "pirce * 2"}, "pirce"),
         ({"static": ""}, "must be an expression"),
         ({"static": "price *"}, "is not an expression"),
+        ({"static": "1, 2)("}, "is not an expression"),
         ({"static": "9 ** 9 ** 9"}, "may hold numbers"),
         ({"static": "price.__class__"}, "may hold numbers"),
         ({"static": "name|length"}, "may hold numbers"),

@@ -24,13 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-import jinja2
-from jinja2 import meta
-from jinja2.sandbox import SandboxedEnvironment
-
 from rowvec.documents.conversion import CONVERSION_ERRORS, metadata_converter, misfit, truth
 from rowvec.documents.lines import parse_line
-from rowvec.documents.values import RENDERING, SHOWERS, clean, shown, without_nul
+from rowvec.documents.values import RENDERING, SHOWERS, clean, without_nul
 from rowvec.errors import ConfigError, SourceError
 from rowvec.support.hashes import HASH_BYTES, mask_of, masked
 from rowvec.support.hashes import digest as _hash
@@ -219,7 +215,7 @@ def build_recipe(
     names = [column.name for column in available]
     booleans = frozenset(column.name for column in available if column.yes_no)
     if template is not None:
-        return _Template(template, names, booleans)
+        return _template(template, names, booleans)
     if lines is not None:
         return _Lines(lines, available, booleans)
     assert columns is not None
@@ -234,7 +230,14 @@ def build_context(available: Sequence[Column], template: str) -> Recipe:
     """
     names = [column.name for column in available]
     booleans = frozenset(column.name for column in available if column.yes_no)
-    return _Template(template, names, booleans, "text.passages.context")
+    return _template(template, names, booleans, "text.passages.context")
+
+
+def _template(*given: Any) -> Recipe:
+    # Jinja is a tenth of the start of a command, and most pipelines have no template.
+    from rowvec.documents.template import Template
+
+    return Template(*given)
 
 
 class _Columns(Recipe):
@@ -286,60 +289,6 @@ def _chosen(
     if not chosen:
         raise ConfigError("text.columns leaves no column.", hint="Name one, or exclude fewer.")
     return chosen
-
-
-class _Null(str):
-    """Null in a template: Jinja's filters and `~` would write None as the word."""
-
-    __slots__ = ()
-
-
-_NULL = _Null()
-
-
-class _Template(Recipe):
-    form = "template"
-
-    def __init__(
-        self, source: str, names: Sequence[str], booleans: frozenset[str], setting: str = "text.template"
-    ) -> None:
-        self._setting = setting
-        environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=shown, autoescape=False)
-        environment.tests["none"] = lambda value: value is None or value is _NULL
-        # A column may be called what Jinja calls one of its functions.
-        for name in names:
-            environment.globals.pop(name, None)
-        try:
-            tree = environment.parse(source)
-            self._template = environment.from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"{setting}, line {error.lineno}: {error.message}") from error
-        if any(meta.find_referenced_templates(tree)):
-            raise ConfigError(
-                f"{setting} uses another template.", hint="Write it out: include and import are not available."
-            )
-        used = sorted(meta.find_undeclared_variables(tree))
-        for name in used:
-            check_column(name, names, setting)
-        if not used:
-            raise ConfigError(f"{setting} uses no column.", hint="A column is written {{ name }}.")
-        super().__init__([name for name in names if name in set(used)], booleans, source)
-        self._booleans = booleans
-
-    def _compose(self, key: Any, values: Mapping[str, Any]) -> str:
-        variables = {name: values[name] for name in self.columns}
-        for name, value in variables.items():
-            if value is None:
-                variables[name] = _NULL
-            elif name in self._booleans:
-                variables[name] = truth(value)
-        try:
-            return self._template.render(variables).strip()
-        except Exception as error:  # a template can raise whatever its expressions raise
-            raise SourceError(
-                f"Row {key!r}: {self._setting} fails: {type(error).__name__}: {error}",
-                hint="A null is an empty string in a template: test for it with {% if column %}.",
-            ) from error
 
 
 class _Lines(Recipe):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rowvec.support.memory import may_reserve, memory_bytes
 
-SHARE = 8
-"""Part of the memory: a model and other programs need some too, and other projects have servers of their own."""
+SHARE = 4
+"""Part of the memory, as PostgreSQL's manual advises: a model, other programs and the files of tables need some too."""
 DEFAULT = "128MB"
 """What initdb writes into the file of settings where the machine has it."""
 

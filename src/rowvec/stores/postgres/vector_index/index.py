@@ -337,7 +337,7 @@ def _resources(connection: Connection, graph: float) -> Iterator[None]:
     settings: dict[str, str] = {}
     if local:
         needed = graph + 2**26
-        settings["maintenance_work_mem"] = f"{int(max(2**26, min(needed, memory_bytes() / 4)) / 1024)}kB"
+        settings["maintenance_work_mem"] = f"{int(max(2**26, min(needed, memory_bytes() / 3)) / 1024)}kB"
         settings["max_parallel_maintenance_workers"] = str(max(0, (os.cpu_count() or 1) - 1))
     for name, value in settings.items():
         connection.execute("select set_config(%s, %s, false)", [name, value])
