@@ -150,6 +150,20 @@ def test_a_tokenizer_of_another_model(shop: Shop) -> None:
     assert "the model has only 10 words" in what
 
 
+def test_long_texts_are_counted_and_some_of_them_cut(shop: Shop) -> None:
+    model_of(shop)
+    shop.declare(text='columns = ["name"]', embedder=LOCAL)
+    found = {}
+    for count in (40, 100):
+        shop.sql("delete from products")
+        rows = [(number, "lamp " * (60 if number % 2 else 3)) for number in range(2 * count)]
+        shop.sql("insert into products (id, name) values (?, ?)", *rows)
+        (found[count],) = (each for each in json.loads(shop.run("check", "--json").out) if each["what"] == "long texts")
+        assert (found[count]["ok"], found[count]["long"], found[count]["sample"]) == (True, count, 2 * count)
+    assert "about" in found[100]["fix"] and "about" not in found[40]["fix"]
+    assert found[100]["tokens"] / 100 == found[40]["tokens"] / 40 > 60
+
+
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
 def test_a_model_for_dot_products_is_not_compared_by_cosine_unasked(shop: Shop, command: str) -> None:
     model_of(shop, **DOT)

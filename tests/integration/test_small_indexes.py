@@ -239,7 +239,9 @@ def test_an_old_server_gets_the_bits_whose_centre_its_catalogue_can_hold(
         text = centres.text_of(built.definition)
         assert len(text.split(",")) * bool(text) == numbers
         assert f"bit({numbers or 120})" in built.definition
-        assert rows_of(pipeline).nearest(rows_of(pipeline).vector(7), 1).keys == [7]  # type: ignore[arg-type]
+        found = rows_of(pipeline).nearest(rows_of(pipeline).vector(7), 1).keys  # type: ignore[arg-type]
+        # Without a centre nearly all of these vectors have the same bits.
+        assert found == [7] or (not numbers and len(found) == 1)
 
 
 @pytest.mark.parametrize(("length", "bits"), [(512, 3), (513, 2), (768, 2), (769, 1), (2_000, 1)])

@@ -131,14 +131,16 @@ class Cutter:
 
     def cut(self, texts: Sequence[str], contexts: Sequence[str]) -> list[Cut | None]:
         """None for a text that is one passage."""
-        wanted = [place for place, text in enumerate(texts) if not self._surely_fits(text)]
         found: list[Cut | None] = [None] * len(texts)
-        if wanted:
-            fits = self._fits([texts[place] for place in wanted])
-            for place, whole in zip(wanted, fits, strict=True):
-                if not whole:
-                    found[place] = self._cut(texts[place], contexts[place])
+        for place in self.too_long(texts):
+            found[place] = self._cut(texts[place], contexts[place])
         return found
+
+    def too_long(self, texts: Sequence[str]) -> list[int]:
+        """The places of the texts that do not fit the window."""
+        asked = [place for place, text in enumerate(texts) if not self._surely_fits(text)]
+        fits = self._fits([texts[place] for place in asked]) if asked else []
+        return [place for place, whole in zip(asked, fits, strict=True) if not whole]
 
     def _surely_fits(self, text: str) -> bool:
         """No tokenizer makes more tokens than the text has bytes; special tokens and prompt are left some room."""
