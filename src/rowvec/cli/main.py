@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import logging
 import os
@@ -19,9 +18,6 @@ from rowvec.errors import RowvecError
 from rowvec.support import logs
 
 WAITS = "rowvec.waits"
-GARBAGE = (10_000, 20, 50)
-"""When Python looks for garbage: what a command imports and the rows of a batch are none, and far more objects than the
-700 after which it would look."""
 
 
 class _Notes(logging.Handler):
@@ -32,7 +28,6 @@ class _Notes(logging.Handler):
 
 
 def _prepare() -> None:
-    gc.set_threshold(*GARBAGE)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As stderr does: a letter that the terminal lacks is shown as its code.
         sys.stdout.reconfigure(errors="backslashreplace")
