@@ -78,6 +78,10 @@ MISTAKES = {
         {"embedder": 'kind = "openai", model = "text-embedding-3-small", api_key = ""'},
         "model", "api.openai.com wants an API key, and OPENAI_API_KEY is not set.", "Set OPENAI_API_KEY",
     ),
+    "a language that nobody stems": (
+        {"store": STORE.format(url="${STORE_URL}").replace('language = ""', 'language = "klingon"')},
+        "config", "store.language is not a language that rowvec knows", "english",
+    ),
     "a model that is nowhere": (
         {"embedder": 'kind = "local", model = "./no-such-folder"'},
         "model", "no-such-folder", "Give the folder",
