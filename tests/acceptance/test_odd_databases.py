@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -67,6 +68,24 @@ def test_metadata_that_does_not_fit_is_counted_and_listed(shop: Shop) -> None:
     audited = shop.run("audit")
     assert audited.code == 0
     assert "3 metadata values did not fit" in audited.err
+
+
+@pytest.mark.parametrize("store", ["postgres", "libsql"])
+def test_every_digit_of_a_numeric_is_in_the_hits_as_json(shop: Shop, postgres_url: str, store: str) -> None:
+    digits = {1: "12345678901234567890.123456789", 2: "0.100000001", 3: "19.990000000"}
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create table things (id int primary key, name text, price numeric(30,9))")
+        connection.cursor().executemany("insert into things values (%s, 'lamp', %s)", digits.items())
+    kept = STORE if store == "postgres" else 'kind = "libsql", url = "vectors.db", metadata = ["price"]'
+    source = 'url = "${STORE_URL}", table = "things", key = "id"'
+    shop.declare(source=source, text='columns = ["name"]', store=kept.replace('"at", ', ""))
+    assert shop.run("sync").code == 0
+    hits = json.loads(shop.run("search", "lamp", "-m", "keyword", "--json").out, parse_float=str)["results"]
+    assert {hit["id"]: Decimal(hit["metadata"]["price"]) for hit in hits} == {
+        key: Decimal(said) for key, said in digits.items()
+    }
+    found = shop.run("search", "lamp", "-m", "keyword", "--where", f"price = {digits[1]}", "--json").out
+    assert [hit["id"] for hit in json.loads(found)["results"]] == [1]
 
 
 def test_a_model_of_this_machine_has_no_price(shop: Shop) -> None:

@@ -391,6 +391,22 @@ def test_in_local_time_of_any_place_a_row_of_the_future_hides_no_change(
         vectors_match_rows(pipeline, table.names())
 
 
+@pytest.mark.parametrize("database", list(KINDS))
+def test_what_is_stamped_in_the_hour_that_comes_twice_is_found(database: str, tables: Callable[[str], Table]) -> None:
+    """In Berlin 02:05 came an hour after 02:04 and again after 02:59."""
+    table = tables(database)
+    table.create(KINDS[database][LOCAL[database]].declared)
+    for minute in range(60):
+        table.put(minute + 1, f"row {minute}", f"2026-10-25 02:{minute:02}:00")
+    with closing(pipeline_of(table)) as pipeline:
+        sync(pipeline)
+        table.put(7, "changed in the second one", "2026-10-25 02:05:00")
+        table.put(100, "new in the second one", "2026-10-25 02:00:00")
+        report = sync(pipeline)
+        assert (report.incremental, report.inserted, report.embedded) == (True, 1, 1)
+        vectors_match_rows(pipeline, table.names())
+
+
 CLOCKS = {"sqlite": "strftime('%s', 'now') + 0", "postgres": "extract(epoch from now())", "mariadb": "unix_timestamp()"}
 
 

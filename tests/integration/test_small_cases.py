@@ -17,6 +17,7 @@ from rowvec.api.project import Project
 from rowvec.auditing.audit import audit
 from rowvec.errors import SourceError
 from rowvec.stores.postgres.embedded import embedded_url
+from tests.acceptance.shop import Shop as Commands
 from tests.integration.sql_rig import Open, keys, postgres_database
 from tests.integration.test_remembered_columns import Shop, shop
 
@@ -219,8 +220,16 @@ def preparing(state_folder: Path) -> str:
     return embedded_url(state_folder)
 
 
-def test_a_trigger_that_forbids_prepared_transactions_is_told(cases: Path, preparing: str, source: Open) -> None:
+def test_a_trigger_that_forbids_prepared_transactions_is_told(
+    cases: Path, preparing: str, source: Open, tmp_path: Path
+) -> None:
     """Nothing in the trigger can prevent it."""
+    commands = Commands(tmp_path)
+    commands.declare(
+        source=f'url = "{preparing}", table = "t", key = "id"', text='columns = ["n"]',
+        embedder='kind = "openai", model = "text-embedding-3-small", api_key = "none"',
+        store='kind = "libsql", url = "vectors.db"',
+    )  # fmt: skip
     prepare = (cases / "watch_2pc.sql").read_text().splitlines()[1].partition("--")[0].encode()
     with psycopg.connect(preparing, autocommit=True) as application:
         application.execute("create table t (id int primary key, n text)")
@@ -230,7 +239,7 @@ def test_a_trigger_that_forbids_prepared_transactions_is_told(cases: Path, prepa
         application.execute(prepare)
         application.execute("rollback prepared 'x'")
         assert (notifier.prepares(), some.checks()) == (True, [])
-        notifier.carry_out(notifier.install_sql())
+        assert "PREPARE TRANSACTION" in commands.run("watch", "--install").err
         (line,) = some.checks()
         assert "makes PREPARE TRANSACTION fail" in line.detail
         assert "--uninstall" in str(line.fix)
@@ -238,7 +247,8 @@ def test_a_trigger_that_forbids_prepared_transactions_is_told(cases: Path, prepa
             application.execute(prepare)
         application.execute("rollback")
         application.execute("update t set n = 'a plain write' where id = 1")
-        notifier.carry_out(notifier.uninstall_sql())
+        assert "makes PREPARE TRANSACTION fail" in " ".join(commands.run("check").out.split())
+        assert commands.run("watch", "--uninstall").code == 0
         application.execute(prepare)
         application.execute("rollback prepared 'x'")
         assert some.checks() == []
