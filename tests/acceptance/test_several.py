@@ -209,7 +209,7 @@ def config_of(shop: Shop) -> str:
     return (shop.folder / "rowvec.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["a%20b", "a b", "a%2Fb", "50% off", "a?b", "a#b"])
+@pytest.mark.parametrize("name", ["a%20b", "a?b#c", "a*b [c]", "50% off"])
 def test_a_folder_may_have_any_name(shop: Shop, name: str) -> None:
     project = Shop(shop.folder / name, shop.variables)
     project.folder.mkdir()
