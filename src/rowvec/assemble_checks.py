@@ -66,11 +66,13 @@ def check_files(declared: PipelineConfig) -> None:
     """
     if not isinstance(declared.store, LibsqlStoreConfig):
         return
-    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", declared.source.rows_url or "", re.DOTALL)
-    vectors = declared.store.url.get_secret_value()
-    if rows is None or ("://" in vectors and not vectors.startswith("file:")):
+    rows, vectors = declared.source.rows_url or "", declared.store.url.get_secret_value()
+    if not re.match(r"sqlite(\+\w+)?:///.", rows) or ("://" in vectors and not vectors.startswith("file:")):
         return
-    one, other = Path(rows[1]), Path(vectors.removeprefix("file:").partition("?")[0])
+    from rowvec.sources.databases.sqlite import file_of as file_of_rows
+    from rowvec.stores.libsql.local import file_of
+
+    one, other = file_of_rows(rows, Path()), file_of(vectors)
     if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
         raise ConfigError(
             f"Pipeline {declared.name!r}: {other} holds the rows and cannot hold the vectors too:"

@@ -14,6 +14,7 @@ from tests.acceptance.shop import Finished, Shop
 from tests.servers.pgbouncer import pgbouncer
 from tests.support import as_role
 from tests.support_tiny_models import module, tiny_model
+from tests.unit.test_model_damage import bfloat16
 
 ROWS = 12
 SOURCE = 'url = "{url}", table = "{table}", key = "{key}"'
@@ -78,6 +79,10 @@ MISTAKES = {
         {"embedder": 'kind = "openai", model = "text-embedding-3-small", api_key = ""'},
         "model", "api.openai.com wants an API key, and OPENAI_API_KEY is not set.", "Set OPENAI_API_KEY",
     ),
+    "a language that nobody stems": (
+        {"store": STORE.format(url="${STORE_URL}").replace('language = ""', 'language = "klingon"')},
+        "config", "store.language is not a language that rowvec knows", "english",
+    ),
     "a model that is nowhere": (
         {"embedder": 'kind = "local", model = "./no-such-folder"'},
         "model", "no-such-folder", "Give the folder",
@@ -131,6 +136,12 @@ def test_weights_that_are_cut_off(shop: Shop, command: str) -> None:
     assert answer.code == 1
     assert "model.safetensors cannot be read" in answer.out + answer.err
     assert "fetch it again" in answer.out + answer.err
+
+
+def test_weights_in_bfloat16_are_right_for_check_and_for_sync(shop: Shop) -> None:
+    bfloat16(model_of(shop))
+    shop.declare(embedder=LOCAL)
+    assert [shop.run(command).code for command in ("check", "plan", "sync", "check")] == [0] * 4
 
 
 def test_a_device_that_is_not_there(shop: Shop) -> None:

@@ -137,6 +137,16 @@ def test_a_link_that_is_wrong_leaves_nothing_of_the_search_before(browser: Brows
             expect(page.locator(rest).first).to_be_hidden()
 
 
+@pytest.mark.parametrize("name", ["query", "q"])
+def test_a_query_has_the_name_of_the_api_or_a_short_one(page: Page, name: str) -> None:
+    page.goto(f"/?{name}=brake&limit=7")
+    expect(page.locator(".hit")).to_have_count(7)
+    expect(page.locator("#query")).to_have_value("brake")
+    page.locator("#query").fill("brake pads")
+    page.locator("#query").press("Enter")
+    expect(page).to_have_url(re.compile(r"[?&]query=brake\+pads"))
+
+
 @pytest.mark.parametrize("limit", [7, 33])
 def test_any_number_of_hits_can_be_asked_for(page: Page, limit: int) -> None:
     page.goto(f"/?q=brake&limit={limit}")

@@ -187,3 +187,44 @@ def test_an_empty_filter_is_refused(shop: Shop) -> None:
     answer = shop.run("search", "lamp", "-p", "lamps", "--where", "")
     assert answer.code == 2
     assert "The filter is empty." in answer.err
+
+
+def test_init_takes_a_path_and_the_table_that_is_named(shop: Shop) -> None:
+    shop.sql("create view all_products as select * from products")
+    for source in ("shop.db", "./shop.db", str(shop.folder / "shop.db"), "sqlite:///shop.db"):
+        answer = shop.run("init", "--force", "--from", source)
+        assert (answer.code, answer.err) == (0, "")
+        assert '\ntable = "products"' in config_of(shop), "the table, and not its view"
+    answer = shop.run("init", "--force", "--from", "shop.db", "--table", "few")
+    assert answer.code == 0, answer.err
+    assert '\ntable = "few"' in config_of(shop)
+    answer = shop.run("init", "--force", "--from", "shop.db", "--table", "fwe")
+    assert answer.code == 2
+    assert "there is no table or view 'fwe'" in answer.err
+    assert "Did you mean 'few'?" in answer.err
+    assert '\ntable = "few"' in config_of(shop), "what was there is left"
+
+
+def config_of(shop: Shop) -> str:
+    return (shop.folder / "rowvec.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b#c", "a*b [c]", "50% off"])
+def test_a_folder_may_have_any_name(shop: Shop, name: str) -> None:
+    project = Shop(shop.folder / name, shop.variables)
+    project.folder.mkdir()
+    project.stock(3)
+    written = PIPELINE.format(name="lamps", table="products")
+    whole = json.dumps(f"sqlite:///{project.folder}/shop.db")
+    for config in (written, written.replace('"sqlite:///shop.db"', whole)):
+        (project.folder / "rowvec.toml").write_text(config)
+        answer = project.run("sync")
+        assert answer.code == 0, answer.err
+        assert "lamp 2" in project.run("search", "lamp 2", "-m", "keyword").out
+    assert (project.folder / "vectors.db").is_file()
+    config = written.replace(
+        'kind = "sql", url = "sqlite:///shop.db", table = "products"', 'kind = "files", paths = "r.csv"'
+    )
+    (project.folder / "r.csv").write_text("id,name,price\n1,lamp,2\n2,lamp,2\n3,desk,2\n")
+    (project.folder / "rowvec.toml").write_text(config)
+    assert "3 changed" in project.run("sync").out

@@ -125,3 +125,48 @@ def test_durations_and_money_beside_vectors_in_the_users_own_table(
         assert pipeline.sync().failed == 0
         (hit,) = pipeline.search("a", where="takes = '30 days' and price > 1000", passages=0).hits
         assert (hit.key, hit.metadata["takes"], str(hit.metadata["price"])) == (1, "1 mon", "1234567.50")
+
+
+FOUND = {
+    "until = '2024-05-01'": [3],
+    "until > '2000-01-01'": [3],
+    "until is null": [1, 2],
+    "at is null": [1, 2],
+    "clock = '12:30:00+05:30'": [1],
+    "clock != '12:30:00+05:30'": [2],
+    "clock is null": [3],
+}
+
+
+@pytest.mark.parametrize("kind", ["libsql", "postgres"])
+def test_times_that_no_column_holds_are_said_in_texts_listed_and_null_to_filters(
+    source: tuple[str, Run], tmp_path: Path, model: EmbeddingServer, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """An offset of a time of day is kept: the column is a text."""
+    url, run = source
+    run("drop table item")
+    run("create table item (id int primary key, title text, until date, at timestamptz, clock timetz)")
+    run(
+        "insert into item values (1, 'lamp', 'infinity', 'infinity', '12:30+05:30'),"
+        " (2, 'desk', '0044-03-15 BC', '-infinity', '12:30-11'),"
+        " (3, 'sofa', '2024-05-01', '2024-05-01 10:00+00', null)"
+    )
+    at = "vectors.db" if kind == "libsql" else request.getfixturevalue("postgres_url")
+    with project(tmp_path, model, url, f'kind = "{kind}", url = "{at}"'):
+        config = (tmp_path / "rowvec.toml").read_text()
+    config = config.replace('["takes", "price", "email"]', '["until", "at", "clock"]')
+    (tmp_path / "rowvec.toml").write_text(config.replace('columns = ["title"]', 'columns = "*"'))
+    with Project(tmp_path) as made:
+        pipeline = made.pipeline()
+        report = pipeline.sync()
+        assert (report.inserted, report.failed, report.unfit) == (3, 0, 4)
+        assert set(model.billed_texts) == {
+            "title: lamp. until: infinity. at: infinity. clock: 12:30:00+05:30",
+            "title: desk. until: 0044-03-15 BC. at: -infinity. clock: 12:30:00-11:00",
+            "title: sofa. until: 2024-05-01. at: 2024-05-01 10:00:00+00:00",
+        }
+        assert {(each.key, each.column) for each in pipeline.unfit()} == {
+            (1, "until"), (1, "at"), (2, "until"), (2, "at"),
+        }  # fmt: skip
+        for where, keys in FOUND.items():
+            assert sorted(hit.key for hit in pipeline.search("a", where=where).hits) == keys, where

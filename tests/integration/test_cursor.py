@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -370,6 +371,69 @@ def test_a_view_and_a_query_have_cursors_too(tables: Callable[[str], Table]) -> 
     pipeline.close()
 
 
+LOCAL = {"sqlite": "text", "postgres": "timestamp", "mariadb": "datetime"}
+
+
+@pytest.mark.parametrize("hours", [-10, 0, 12], ids=["Honolulu", "UTC", "Auckland"])
+@pytest.mark.parametrize("database", list(KINDS))
+def test_in_local_time_of_any_place_a_row_of_the_future_hides_no_change(
+    database: str, hours: int, tables: Callable[[str], Table]
+) -> None:
+    table, kind = tables(database), KINDS[database][LOCAL[database]]
+    table.fill(Kind(kind.declared, lambda minutes: kind.value(minutes + 60 * hours)))
+    table.put(7, "from the future", str(dt.datetime(2199, 1, 1)))
+    with closing(pipeline_of(table)) as pipeline:
+        sync(pipeline)
+        for minutes in range(56, 60):
+            table.put(minutes, f"changed {minutes}", kind.value(60 * hours + minutes))
+            report = sync(pipeline)
+            assert (report.incremental, report.embedded) == (True, 1)
+        vectors_match_rows(pipeline, table.names())
+
+
+@pytest.mark.parametrize("database", list(KINDS))
+def test_what_is_stamped_in_the_hour_that_comes_twice_is_found(database: str, tables: Callable[[str], Table]) -> None:
+    """In Berlin 02:05 came an hour after 02:04 and again after 02:59."""
+    table = tables(database)
+    table.create(KINDS[database][LOCAL[database]].declared)
+    for minute in range(60):
+        table.put(minute + 1, f"row {minute}", f"2026-10-25 02:{minute:02}:00")
+    with closing(pipeline_of(table)) as pipeline:
+        sync(pipeline)
+        table.put(7, "changed in the second one", "2026-10-25 02:05:00")
+        table.put(100, "new in the second one", "2026-10-25 02:00:00")
+        report = sync(pipeline)
+        assert (report.incremental, report.inserted, report.embedded) == (True, 1, 1)
+        vectors_match_rows(pipeline, table.names())
+
+
+CLOCKS = {"sqlite": "strftime('%s', 'now') + 0", "postgres": "extract(epoch from now())", "mariadb": "unix_timestamp()"}
+
+
+@pytest.mark.parametrize("database", list(KINDS))
+def test_rows_with_an_old_value_or_that_come_into_view_are_found(database: str, tables: Callable[[str], Table]) -> None:
+    """The cursor tells of none of them; the number of rows does."""
+    table, kind = tables(database), next(iter(KINDS[database].values()))
+    table.fill(kind)
+    where = f"price <= {CLOCKS[database]}"
+    source = SqlSource(table.url, table="things", key="id", cursor="at", where=where)
+    pipeline = simple_pipeline(source, cursor=CursorSettings(kind.lag))
+    assert sync(pipeline).inserted == ROWS
+    table.put(1001, "from a backup", kind.value(-50))
+    report = sync(pipeline)
+    assert (report.inserted, report.incremental) == (1, False)
+    assert report.comparison == "all rows: the source holds 1 row more than at tells of."
+    table.put(1002, "shown in a second", kind.value(-50))
+    shown = int(time.time()) + 2
+    table.run(f"update things set price = {shown} where id = 1002")
+    assert sync(pipeline).inserted == 0
+    time.sleep(max(0.0, shown + 1 - time.time()))
+    assert sync(pipeline).inserted == 1
+    vectors_match_rows(pipeline, table.names())
+    assert sync(pipeline).incremental, "and then the cursor is trusted again"
+    pipeline.close()
+
+
 @pytest.mark.parametrize(("database", "name"), CASES)
 def test_what_changed_since_the_last_sync_is_counted(database: str, name: str, tables: Callable[[str], Table]) -> None:
     kind, table = KINDS[database][name], tables(database)
@@ -430,6 +494,19 @@ class TestFiles:
         with closing(self.opened(tmp_path, 5, store=store)) as pipeline:
             report = sync(pipeline)
             assert (report.incremental, report.embedded) == (True, 1)
+
+    @pytest.mark.parametrize("hours", [-10, 0, 12])
+    def test_in_local_time_of_any_place_a_row_of_the_future_hides_no_change(self, tmp_path: Path, hours: int) -> None:
+        rows = {n: (f"row {n}", moment(60 * hours + n - 60).isoformat(" ")) for n in range(1, 60)}
+        rows[60] = ("from the future", "2199-01-01 00:00:00")
+        self.write(tmp_path, rows)
+        with closing(self.opened(tmp_path)) as pipeline:
+            sync(pipeline)
+            for minutes in range(56, 60):
+                rows[minutes] = (f"changed {minutes}", moment(60 * hours + minutes).isoformat(" "))
+                self.write(tmp_path, rows)
+                report = sync(pipeline)
+                assert (report.incremental, report.embedded) == (True, 1)
 
     @pytest.mark.parametrize(
         ("value", "lag"),

@@ -119,7 +119,7 @@ def test_a_new_generation_is_held_where_the_events_no_longer_tell_of_every_row(
     carry_out(models.of(models.old, follow(path, store)))
     path.write_text(lines([removed(1, 5), put(3, "drei", 6)]))
     new = models.of(models.new, follow(path, store))
-    with pytest.raises(GenerationHeld, match=r"cover 1 rows, but the live generation has current vectors for 3"):
+    with pytest.raises(GenerationHeld, match=r"cover 1 row, but the live generation has current vectors for 3"):
         carry_out(new, from_start=True)
     assert {each.state: each.rows for each in store.generations(new.spec)} == {State.LIVE: 3, State.BUILDING: 1}
     path.write_text(lines([removed(1, 5), put(2, "two", 5), put(3, "drei", 6), put(4, "", 7)]))

@@ -89,12 +89,17 @@ def test_what_mariadb_can_say_and_a_column_cannot_is_null(store: Store, source: 
         pipeline = pipeline_of(some, store, "name", some.columns[2:])
         report = sync(pipeline)
         assert (report.inserted, report.failed) == (2, 0)
+        assert (report.unfit, status(pipeline).unfit) == (5, 5)
         found = reasons(pipeline)
+        assert found[1, "bits"] == "bytes that are not UTF-8"
         assert found[1, "day"] == "not a value of type date"
         assert found[1, "big"] == "more than 64 bits"
         assert found[1, "clock"] == "not a time of day"
         assert found[2, "day"] == "outside the years 1 to 9999"
         assert (2, "big") not in found
+        stored = rows_of(pipeline).metadata([1, 2])
+        assert set(stored[1].values()) == {None}
+        assert (stored[2]["day"], stored[2]["big"], str(stored[2]["clock"])) == (None, 7, "12:30:00")
         assert audit(pipeline, settle=0).findings == {}
         run("update t set day = '2024-01-10', big = 5 where id = 1")
         assert sync(pipeline).updated == 1

@@ -7,9 +7,9 @@ removed and comes back counts as removed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
-from rowvec.types import Key
+from rowvec.types import Embedded, Key
 from tests.support import rows_of, simple_pipeline
 
 _numbers = count()
@@ -193,4 +193,39 @@ def test_a_first_fill_that_was_interrupted_is_no_measure_when_it_has_ended(world
     else:
         with pytest.raises(DeletionGuard, match="half of the 10 rows"):
             sync(pipeline, named)
+    pipeline.close()
+
+
+def test_a_table_emptied_while_the_embedder_works_keeps_its_vectors(world: World) -> None:
+    """What was few when it was counted is all when it comes to the deletion."""
+    pipeline = world.begin()
+    for key in range(200):
+        world.sql("insert into things values (?, ?)", key, f"thing {key}")
+    sync(pipeline)
+    world.sql("delete from things where id = 0")
+    world.sql("update things set name = 'slow' where id = 1")
+
+    class Slow(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            world.sql("delete from things ")
+            return super().embed(texts)
+
+    for _ in range(2):
+        with pytest.raises(DeletionGuard, match="200 of the 200 rows"):
+            sync(replace(pipeline, embedder=Slow()))
+    assert rows_of(pipeline).count() == 200
+    pipeline.close()
+
+
+def test_renamed_keys_are_refused_until_it_is_allowed(world: World) -> None:
+    pipeline = world.begin()
+    for key in range(10):
+        world.sql("insert into things values (?, ?)", key, f"thing {key}")
+    sync(pipeline)
+    world.sql("update things set id = id + 100")
+    for _ in range(3):
+        with pytest.raises(DeletionGuard, match=r"10 of the 10 rows .* Nothing was deleted"):
+            sync(pipeline)
+    assert rows_of(pipeline).count() == 20
+    assert sync(pipeline, Options(allow_delete=True)).deleted == 10
     pipeline.close()

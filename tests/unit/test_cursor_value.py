@@ -572,6 +572,17 @@ def test_a_value_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
     assert not_after(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC)) == expected
 
 
+@pytest.mark.parametrize("form", [lambda time: time, lambda time: time.isoformat(" "), lambda time: time.isoformat()])
+@pytest.mark.parametrize("hours", [-12, -5, 0, 14])
+def test_local_time_is_trusted_to_the_last_row_that_is_not_in_the_future(hours: int, form: Any) -> None:
+    now = dt.datetime(2026, 8, 1, 12)
+    values = [form(now + dt.timedelta(hours=hours, minutes=-minutes)) for minutes in range(1, 60)]
+    source = MemorySource({n: {"at": at} for n, at in enumerate([*values, form(now.replace(2099))])}, cursor="at")
+    found = settled(source, now.replace(tzinfo=UTC), None)
+    assert found.mark == (max(values) if hours <= 0 else form(now))
+    assert found.aside.endswith("is in the future: rows with such a value are compared each time")
+
+
 @pytest.mark.parametrize(
     ("mark", "expected"),
     [

@@ -20,6 +20,7 @@ from rowvec.sources.files.formats import FIELD_CHARACTERS, format_of
 from rowvec.sources.files.source import FilesSource
 from rowvec.sources.sql import SqlSource
 from rowvec.sources.storage import find
+from tests.support import in_child
 
 ROWS = [{"id": n, "name": f"name {n} é", "price": n / 4, "tags": ["a", f"t{n}"]} for n in range(40)]
 
@@ -137,6 +138,28 @@ def test_a_quotation_mark_that_nobody_closes_is_named_by_its_line_and_does_not_f
         RowvecError, match=r"a\.csv, line 3: a quotation mark opens in this row and is not closed within"
     ):
         FilesSource([str(path)], key="id")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_what_an_open_quotation_mark_takes_of_memory_does_not_follow_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("w") as file:
+        file.write('id,n\n1,ok\n2,"open\n')
+        for _ in range(170):
+            file.write(f"{'x' * 99}\n" * 10_000)
+
+    def peak() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
+    def read() -> None:
+        before = peak()
+        with pytest.raises(RowvecError, match="is not closed within"):
+            FilesSource([str(path)], key="id")
+        assert peak() - before < 120 * 2**10, "of 170 MB"
+
+    assert in_child(read) == 0
+    path.unlink()
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])

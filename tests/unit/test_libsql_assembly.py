@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rowvec import config
 from rowvec.assemble import assemble
 from rowvec.errors import ConfigError
+from rowvec.stores.libsql.local import LocalDatabase
 
 CONFIG = """
 [pipelines.things]
@@ -64,3 +66,23 @@ def test_one_file_for_rows_and_vectors_is_refused_under_whatever_name(folder: Pa
 )
 def test_any_other_place_for_the_vectors_is_taken(folder: Path, store: str) -> None:
     assembled(folder, "sqlite:///things.db", store)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a b?c=d", "a?b/c?d"])
+def test_a_folder_with_a_question_mark_holds_two_files_and_not_one(folder: Path, name: str) -> None:
+    inner = folder / name
+    inner.mkdir(parents=True)
+    with closing(sqlite3.connect(inner / "things.db")) as database:
+        database.execute("create table things (id integer primary key, name text)")
+    assembled(inner, "sqlite:///things.db", "vectors.db")
+    with pytest.raises(ConfigError, match="holds the rows and cannot hold the vectors too"):
+        assembled(inner, "sqlite:///things.db", "things.db")
+    assert LocalDatabase(str(inner / "vectors.db")).location == str(inner / "vectors.db")
+
+
+@pytest.mark.parametrize(
+    "mistyped", ["host.turso.io?authToken=sec/ret", "libsql:/host/db?authToken=secret", "libsql//me:secret@host/db"]
+)
+def test_the_token_of_a_mistyped_address_is_in_no_location(tmp_path: Path, mistyped: str) -> None:
+    for written in (mistyped, str(tmp_path / mistyped)):
+        assert "sec" not in LocalDatabase(written).location

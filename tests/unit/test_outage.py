@@ -88,8 +88,9 @@ def test_a_service_that_stays_down_ends_the_run_keeps_what_came_before_and_no_ro
     def leave(report: Report) -> None:
         service.down = report.texts >= 50
 
-    with pytest.raises(EmbedderUnavailable):
+    with pytest.raises(EmbedderUnavailable) as ended:
         sync(pipeline, progress=leave, patience=0.3)
+    assert "tried again" not in f"{ended.value} {ended.value.hint}", "nothing does when the run has ended"
     kept = rows_of(pipeline).count()
     assert 50 <= kept < 200
     assert rows_of(pipeline).failures() == []

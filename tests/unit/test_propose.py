@@ -110,3 +110,19 @@ def test_types_of_postgresql_that_are_no_prose(server: str) -> None:
             connection.execute("drop schema proposed cascade")
     assert found.text == ("title", "label")
     assert found.metadata == ("title", "feel", "took", "paid")
+
+
+def test_a_table_of_postgresql_comes_before_its_views_and_partitions(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create table zone (id int primary key, name text) partition by range (id)")
+        connection.execute("create table a_zone partition of zone for values from (0) to (100)")
+        connection.execute("insert into zone select n, 'a lamp of glass ' || n from generate_series(1, 50) n")
+        connection.execute("create view a_view as select id, name from zone")
+        connection.execute("create materialized view a_copy as select * from zone")
+        connection.execute("create schema more; create materialized view more.copy as select * from zone")
+        # The server does so by itself for partitions, and not for their table.
+        connection.execute("analyze a_zone; analyze a_copy; analyze more.copy")
+    found = propose(postgres_url)
+    assert found[0].table == "zone"
+    assert {each.table for each in found[1:]} == {"a_zone", "a_view", "a_copy", "more.copy"}
+    assert len(found) == 5

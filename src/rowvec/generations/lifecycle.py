@@ -24,6 +24,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle, SearchedStore, TableSpec, existing, no_vectors
 from rowvec.stores.generation_policy import Action, choose, standing
 from rowvec.stores.ledger import Ledger
+from rowvec.support.figures import count
 from rowvec.support.stored import json_object
 from rowvec.types import Fingerprint, Generation, State
 
@@ -278,14 +279,14 @@ def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
     live, new = known[State.LIVE], known.get(State.BUILDING)
     if new is not None and new.lost:
         raise GenerationHeld(
-            f"The new generation was not activated: it has current vectors for {new.current:,} rows, the live one for"
-            f" {live.current:,}. Rows of the live one that failed in the new one: {new.lost:,}.",
+            f"The new generation was not activated: it has current vectors for {count(new.current, 'row')}, the live"
+            f" one for {live.current:,}. Rows of the live one that failed in the new one: {new.lost:,}.",
             hint="`rowvec failures` says why rows failed; the next sync tries those that are due. " + ACCEPT,
         )
     if new is not None and live.current - new.current > accounted:
         raise GenerationHeld(
-            f"The new generation was not activated: the remaining change events cover {new.current:,} rows, but the"
-            f" live generation has current vectors for {live.current:,}. Older events have been deleted.",
+            f"The new generation was not activated: the remaining change events cover {count(new.current, 'row')}, but"
+            f" the live generation has current vectors for {live.current:,}. Older events have been deleted.",
             hint="`rowvec sync --full` fills it from the table, where source.rows names that. " + ACCEPT,
         )
 

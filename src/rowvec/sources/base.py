@@ -44,8 +44,8 @@ class Incremental(Protocol):
     identity: str
     """What is read, in one text: another table, query or condition gives another one. Without a password."""
 
-    def newest(self, below: int | float | None = None) -> CursorValue | None:
-        """The highest cursor value there is, below a number where one is given; None where no row has one."""
+    def newest(self, below: CursorValue | None = None) -> CursorValue | None:
+        """The highest cursor value there is, below another where one is given; None where no row has one."""
         ...
 
     def changed(self, since: CursorValue, limit: int) -> list[Key]:

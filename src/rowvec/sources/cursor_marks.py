@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rowvec.sources.base import CountsChanged, CursorValue, Incremental
-from rowvec.sources.cursor_values import NUMBER_LAG, UNITS, in_the_past, not_after
+from rowvec.sources.cursor_values import NUMBER_LAG, UNITS, has_time_of_day, in_the_past, not_after
 
 LOOKED_AT = 4
 """The number of different values at the top that are looked at. All but the lowest of them may be unlike the others."""
@@ -64,6 +64,10 @@ def settled(
         return Settled(mark, _words(source, highest, "far beyond the others") if far else "")
     time = not_after(highest, now)
     far = time != highest and not_after(highest, now + dt.timedelta(days=1)) != highest
+    if time != highest and has_time_of_day(time):
+        # What is stamped now in local time west of UTC lies below `now`; whether it is local time, not all sources say.
+        past = source.newest(time)
+        time = time if past is None else past
     return Settled(time, _words(source, highest, "in the future") if far else "")
 
 

@@ -106,6 +106,10 @@ def not_after(mark: dt.date | str, now: dt.datetime) -> CursorValue:
     return mark if moment.replace(tzinfo=moment.tzinfo or dt.UTC) <= here else _written_like(mark, here)
 
 
+def has_time_of_day(mark: CursorValue) -> bool:
+    return isinstance(mark, dt.datetime) or (isinstance(mark, str) and ":" in mark)
+
+
 def _in_units(mark: int | float, lag: dt.timedelta | int | None) -> int:
     if not isinstance(lag, dt.timedelta):
         return NUMBER_LAG if lag is None else lag

@@ -261,7 +261,7 @@ class SqlSource:
         # A collation finds 'A' for 'a': what was asked for is what counts.
         return found.intersection(keys)
 
-    def newest(self, below: int | float | None = None) -> CursorValue | None:
+    def newest(self, below: CursorValue | None = None) -> CursorValue | None:
         """See `Incremental.newest`. A time that Python has not, such as PostgreSQL's `infinity`, is in the future,
         which no mark is: the highest one up to now counts then.
 

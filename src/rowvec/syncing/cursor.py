@@ -30,6 +30,7 @@ from rowvec.sources.cursor_values import is_below, lowered
 from rowvec.stores.base import GenerationHandle
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.clocks import now_of
+from rowvec.support.figures import count
 from rowvec.support.retry import patiently
 from rowvec.syncing.plan import Circumstances
 from rowvec.types import Key
@@ -105,7 +106,7 @@ def choose(
         keys = _changed(pipeline, generation, since, stop)
         unseen = _unseen(generation, before, rows, keys, stop) if len(keys) <= MOST_KEYS else 0
         if unseen > 0:
-            reason = f"the source holds {unseen:,} rows more than {source.cursor} tells of"
+            reason = f"the source holds {count(unseen, 'row')} more than {source.cursor} tells of"
         elif len(keys) <= MOST_KEYS:
             return Reading(
                 replace(options, changed=keys),

@@ -73,9 +73,10 @@ class MemorySource:
             yield page
             last = page[-1].key
 
-    def newest(self, below: int | float | None = None) -> CursorValue | None:
+    def newest(self, below: CursorValue | None = None) -> CursorValue | None:
         values: list[Any] = [row[self.cursor] for row in self.rows.values() if row[self.cursor] is not None]  # type: ignore[index]
-        return max((value for value in values if below is None or value < below), default=None)
+        high: Any = below
+        return max((value for value in values if high is None or value < high), default=None)
 
     def changed(self, since: CursorValue, limit: int) -> list[Key]:
         cursors: dict[Key, Any] = {key: row[self.cursor] for key, row in self.rows.items()}  # type: ignore[index]

@@ -252,7 +252,7 @@ class Database(ABC):
         return sorted(found, key=lambda table: (table[0] is not None, table))
 
     def views(self, connection: Connection) -> set[tuple[str | None, str]]:
-        """Those of `tables` that are views."""
+        """Those of `tables` that show rows of others, as views do."""
         inspector = sa.inspect(connection)
         default = inspector.default_schema_name
         schemas = [schema for schema in inspector.get_schema_names() if schema not in self.hidden_schemas]

@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 # connection lost, conflict with another transaction, too many of something, shutting down, statement timeout, and a
 # transaction that was ended because it was idle or long.
 _TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
+_DERIVED = sa.text(
+    "select nullif(cast(n.nspname as text), current_schema()), cast(c.relname as text) from pg_class c"
+    " join pg_namespace n on n.oid = c.relnamespace and n.nspname !~ '^pg_'"
+    " where c.relkind in ('v', 'm') or c.relkind in ('r', 'p') and c.relispartition"
+)
 RAW = "SQL_ASCII"
 """The encoding of a database that takes any bytes for text."""
 _POLICIES_HINT = (
@@ -196,14 +201,12 @@ class PostgresDatabase(Database):
         return column == sa.func.any(sa.bindparam(None, list(keys), type_=sa.types.NullType()))
 
     def tables(self, connection: Connection) -> list[tuple[str | None, str]]:
-        inspector = sa.inspect(connection)
-        default = inspector.default_schema_name
-        views = [
-            (None if schema == default else schema, name)
-            for schema in inspector.get_schema_names()
-            for name in inspector.get_materialized_view_names(schema)
-        ]
-        return super().tables(connection) + views
+        found = super().tables(connection)
+        return found + sorted(self.views(connection).difference(found), key=str)
+
+    def views(self, connection: Connection) -> set[tuple[str | None, str]]:
+        """Partitions too: their rows are those of their table."""
+        return {(schema, name) for schema, name in connection.execute(_DERIVED) if schema not in self.hidden_schemas}
 
     def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
         statement = sa.text(

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
@@ -57,7 +57,7 @@ class SqliteDatabase(Database):
         super().__init__(url)
         if not parsed.database or parsed.database == ":memory:":
             raise ConfigError("source.url names no SQLite file.", hint="Such as sqlite:///shop.db.")
-        self._path = _file_of(url, parsed.database, base)
+        self._path = file_of(url, base)
         self.location = f"SQLite {self._path}"
         self._check_file()
         self.engine = sa.create_engine("sqlite://", creator=self._open, poolclass=sa.NullPool, hide_parameters=True)
@@ -184,14 +184,10 @@ class SqliteDatabase(Database):
         return self.refused(line, COLUMN_HINT if line.startswith("no such column") else SETTINGS_HINT)
 
 
-def _file_of(url: str, decoded: str, base: Path) -> Path:
+def file_of(url: str, base: Path) -> Path:
     """The file that a URL names. A folder may be called `a%20b`, or have a question mark: what is there as it is
-    written comes first.
-
-    Args:
-        decoded: the path with `%20` read as a space.
-    """
+    written comes first, and `%20` read as a space last."""
     written = re.sub(r"^sqlite(\+\w+)?:///", "", url)
     plain = written.partition("?")[0]
-    found = [(base / Path(each).expanduser()).resolve() for each in (written, plain, decoded)]
+    found = [(base / Path(each).expanduser()).resolve() for each in (written, plain, unquote(plain))]
     return next((path for path in found if path.is_file()), found[1])

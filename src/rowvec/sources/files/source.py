@@ -119,8 +119,8 @@ class FilesSource:
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         return self._rows(fresh=False).existing(keys)
 
-    def newest(self, below: int | float | None = None) -> CursorValue | None:
-        found = self._rows(fresh=below is None).newest(below)
+    def newest(self, below: CursorValue | None = None) -> CursorValue | None:
+        found = self._rows(fresh=below is None).newest(None if below is None else _sortable(below))
         if not isinstance(found, str):
             return found
         return dt.date.fromisoformat(found) if len(found) == DATE_LENGTH else dt.datetime.fromisoformat(found)

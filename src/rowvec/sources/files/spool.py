@@ -97,8 +97,8 @@ class Spool:
             found.update(self._key(key) for (key,) in rows)
         return found
 
-    def newest(self, below: int | float | None) -> int | str | None:
-        """The highest cursor there is, or the highest below a number."""
+    def newest(self, below: int | str | None) -> int | str | None:
+        """The highest cursor there is, or the highest below another."""
         sql = "select max(cursor) from rows where ?1 is null or cursor < ?1"
         with self._guard:
             found: int | str | None = self._database.execute(sql, (below,)).fetchone()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +36,12 @@ class LocalDatabase:
     def __init__(self, path: str, *, patience: float = 30.0) -> None:
         self._uri = path.startswith("file:")
         self._name = path
-        self._path = Path(path.removeprefix("file:").partition("?")[0])
+        self._path = file_of(path)
         self._patience = patience
         self._idle: list[Any] = []
         self._guard = threading.Lock()
         self._closed = False
-        # What is not a path may be a URL with a password, mistyped.
-        self.location = redact_mistyped(path.removeprefix("file:")).partition("?")[0]
+        self.location = _location(path)
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -145,6 +145,19 @@ class LocalDatabase:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def file_of(path: str) -> Path:
+    """The file that a path, or an SQLite URI, names."""
+    return Path(path.removeprefix("file:").partition("?")[0] if path.startswith("file:") else path)
+
+
+def _location(path: str) -> str:
+    """For messages. What is not a path may be a URL with a password, mistyped."""
+    folder, name = os.path.split(path)
+    if "?" in folder and Path(folder).is_dir():
+        return os.path.join(folder, name.partition("?")[0])
+    return redact_mistyped(path.removeprefix("file:")).partition("?")[0]
 
 
 def _library() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -162,6 +163,23 @@ def passing(
 def test_durations_are_compared_by_how_long_they_are(opened: Opener, where: Compare, found: set[int]) -> None:
     there = passing(opened, TAKES, SPANS, where, found)
     assert there.metadata([5])[5] == {"takes": "1 mon"}
+
+
+NUMBERS = {1: math.nan, 2: 0.5, 3: -1.0, 4: None, 5: 0.0}
+MEASURED = (Column("d", ColumnType.NUMBER),)
+MISSING: list[tuple[str, set[int]]] = [
+    ("d > 0", {2}),
+    ("not d > 0", {3, 5}),
+    ("d != 0.5", {3, 5}),
+    ("d between -1e300 and 1e300", {2, 3, 5}),
+    ("not d in (0, 7)", {2, 3}),
+    ("d is null", {1, 4}),
+]
+
+
+@pytest.mark.parametrize(("where", "found"), MISSING)
+def test_nan_counts_as_null(opened: Opener, where: str, found: set[int]) -> None:
+    passing(opened, MEASURED, NUMBERS, parse(where), found)
 
 
 NAMES = {
