@@ -62,6 +62,13 @@ def test_renamed_keys_are_refused_until_it_is_allowed() -> None:
     assert sync(pipeline).unchanged == 10
 
 
+def test_one_row_is_said_as_one() -> None:
+    pipeline = filled(1)
+    del pipeline.source.rows[0]
+    with pytest.raises(DeletionGuard, match=r"^1 of the 1 row in memory is gone from the source: more than half"):
+        sync(pipeline)
+
+
 def test_a_table_that_is_emptied_while_the_embedder_works_keeps_its_vectors() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(1000)})
     sync(pipeline)

@@ -94,7 +94,11 @@ def _building(live: Fingerprint, wanted: Fingerprint, begun: Generation | None) 
             f" {_long_texts(wanted)} from now on. Texts that fit keep their vectors, and only the others are embedded."
             " The new vectors are made beside the live ones, which searches use until every row has one."
         )
-    done = f" {begun.rows:,} rows have a vector of it already." if begun is not None and begun.rows else ""
+    done = (
+        f" {count(begun.rows, 'row')} {'has' if begun.rows == 1 else 'have'} a vector of it already."
+        if begun is not None and begun.rows
+        else ""
+    )
     return (
         f"The model changes from {words(live, wanted)} to {words(wanted, live)}. Its vectors are made beside the live"
         f" ones, which searches use until every row has a new one.{done}"

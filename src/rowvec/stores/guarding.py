@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rowvec.errors import DeletionGuard
+from rowvec.support.figures import count
 
 HINT = (
     "If that is right, run it again with --allow-delete; if not, look at the source, its `where` and the text settings."
@@ -79,6 +80,6 @@ OUTGROWN = 4
 
 def over_half(location: str, rows: int, since: dt.datetime) -> DeletionGuard:
     return DeletionGuard(
-        f"More than half of the {rows:,} rows that {location} held on {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
-        " would be deleted since then."
+        f"More than half of the {count(rows, 'row')} that {location} held on"
+        f" {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC would be deleted since then."
     )

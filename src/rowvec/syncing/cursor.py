@@ -147,7 +147,7 @@ def _reason_for_all(
     if not dt.timedelta() <= at.now - before.compared_at < pipeline.cursor.full_every:
         return f"the last time was {before.compared_at:%Y-%m-%d %H:%M} UTC"
     if before.entries != entries:
-        return f"the store holds {entries:,} rows, and the last sync left {before.entries:,}"
+        return f"the store holds {count(entries, 'row')}, and the last sync left {before.entries:,}"
     cursor = pipeline.source.cursor if isinstance(pipeline.source, Incremental) else None
     if highest is None:
         return f"no row has a value in {cursor} that tells what has changed"

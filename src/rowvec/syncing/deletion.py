@@ -24,6 +24,7 @@ from rowvec.stores.base import GenerationHandle
 from rowvec.stores.guarding import HINT, Guarding, Refusal, Standing
 from rowvec.stores.runs import OnReport, Report
 from rowvec.stores.write_batch import WriteBatch
+from rowvec.support.figures import count
 from rowvec.support.keys import key_bytes
 from rowvec.support.retry import patiently
 from rowvec.support.stretches import stretches
@@ -58,9 +59,10 @@ def check_share(pipeline: Pipeline, missing: int, present: int, emptied: int = 0
 
 
 def _share(pipeline: Pipeline, missing: int, present: int, emptied: int) -> str:
-    of_all = f" of the {present:,} rows in {pipeline.store.location}"
-    said = [f"{missing:,}{of_all} are gone from the source"] if missing else []
-    said += [f"{emptied:,}{'' if missing else of_all} have no text any more"] if emptied else []
+    of_all = f" of the {count(present, 'row')} in {pipeline.store.location}"
+    said = [f"{missing:,}{of_all} {'is' if missing == 1 else 'are'} gone from the source"] if missing else []
+    if emptied:
+        said.append(f"{emptied:,}{'' if missing else of_all} {'has' if emptied == 1 else 'have'} no text any more")
     return f"{' and '.join(said)}: more than half."
 
 

@@ -29,6 +29,7 @@ from rowvec.stores.guarding import Standing
 from rowvec.stores.ledger import Ledger
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.clocks import Clock
+from rowvec.support.figures import count
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.syncing.deletion import KEYS_AT_ONCE, Guard
 from rowvec.syncing.engine import Engine
@@ -274,7 +275,7 @@ class Following:
         rows = patiently(self.stop, self.generation.count)
         if rows and not self.allow_delete:
             self.guard.refuse(
-                f"The table was truncated; {rows:,} rows in {self.pipeline.store.location} would be deleted.",
+                f"The table was truncated; {count(rows, 'row')} in {self.pipeline.store.location} would be deleted.",
                 "If that is right, run it again with --allow-delete.",
             )
         after: Key | None = None

@@ -19,6 +19,7 @@ from rowvec.errors import ConfigError, RowsDiffer, SourceError, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Witnessed
 from rowvec.stores.abilities import DividesWork
+from rowvec.support.figures import count
 from rowvec.types import Key
 from rowvec.workers.settings import CONFIG_VARIABLE
 
@@ -172,7 +173,7 @@ def check_source(
 
 def _counted(rows: Mapping[str, Any]) -> str:
     number = rows.get("rows")
-    return f"{number:,} rows" if isinstance(number, int) else f"{rows.get('compared')} rows or more"
+    return count(number, "row") if isinstance(number, int) else f"{rows.get('compared')} rows or more"
 
 
 def refusal(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from rowvec.stores.runs import Run
+from rowvec.support import figures
 from rowvec.support.figures import percent
 
 PARTS = (
@@ -118,7 +119,7 @@ def timeline(latest_first: Sequence[Run]) -> Markup:
         width = max(LEAST_WIDTH, place(run.ended_at or now) - x)
         height = max(3.0, _height(rows, top))
         kind = {"done": "new" if rows else "idle", "running": "metadata"}.get(run.outcome, "failed")
-        title = f"run {run.id}: {run.outcome}, {rows:,} rows"
+        title = f"run {run.id}: {run.outcome}, {figures.count(rows, 'row')}"
         drawn.append(
             Markup('<a href="#run-{}" aria-label="{}">{}</a>').format(
                 run.id, title, _piece(x, CHART_HEIGHT - height, width, height, kind, title)
@@ -138,7 +139,11 @@ def sparkline(latest_first: Sequence[Run]) -> Markup:
     for index, (run, count) in enumerate(zip(shown, counts, strict=True)):
         height = max(1.0, 20 * math.log10(1 + count) / math.log10(1 + top)) if top else 1.0
         kind = "failed" if run.outcome in ("failed", "lost") else "new" if count else "idle"
-        pieces.append(_piece(index * 5, 20 - height, 4, height, kind, f"run {run.id}: {run.outcome}, {count:,} rows"))
+        pieces.append(
+            _piece(
+                index * 5, 20 - height, 4, height, kind, f"run {run.id}: {run.outcome}, {figures.count(count, 'row')}"
+            )
+        )
     label = f"Rows written by the last {len(shown)} runs: {', '.join(f'{count:,}' for count in counts[-5:])}"
     return Markup(
         '<svg class="spark" viewBox="0 0 {0} 20" width="{0}" height="20" role="img" aria-label="{1}">{2}</svg>'

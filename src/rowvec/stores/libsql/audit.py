@@ -16,6 +16,7 @@ from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted, row_in
+from rowvec.support.figures import count
 from rowvec.support.keys import key_of
 from rowvec.types import Document, Key, PastFailure
 
@@ -157,5 +158,6 @@ class LibsqlAuditor:
         lacking, lost, distinct, indexed = self._database.query(sql)[0]
         if not lacking and not lost and distinct == indexed:
             return []
-        detail = f"{lacking:,} rows not in it, {lost:,} entries without a row, {indexed:,} of {distinct:,} indexed"
+        entries = count(lost, "entry", "entries")
+        detail = f"{count(lacking, 'row')} not in it, {entries} without a row, {indexed:,} of {distinct:,} indexed"
         return [Fault(Drift.INDEX, 1, detail=detail)]
