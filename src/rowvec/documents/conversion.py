@@ -18,6 +18,7 @@ import numpy as np
 from rowvec.documents.values import clean, shortest, shown
 from rowvec.support.decimals import MOST_DIGITS, loads
 from rowvec.support.intervals import interval_of
+from rowvec.support.plain_numbers import uuid_of
 from rowvec.types import ColumnType, is_bigint
 
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
@@ -247,7 +248,7 @@ def _to_uuid(value: Any) -> UUID | None:
         return UUID(bytes=value)
     if not isinstance(value, str):
         raise TypeError("not a UUID")
-    return UUID(value.strip()) if value.strip() else None
+    return uuid_of(value.strip()) if value.strip() else None
 
 
 def _to_json(value: Any) -> Any:
