@@ -373,9 +373,11 @@ def test_a_decimal_keeps_every_digit_of_a_number_in_a_filter(text: str) -> None:
         assert not matches(bound, {"decimal": Decimal(repr(float(text)))})
         assert bind(parse(render(bound)), COLUMNS) == bound
         assert bind(parse(render(parse(written))), COLUMNS) == bound
-    for column in ("number", "json.inside"):
-        held = {"number": float(text), "json": {"inside": float(text)}}
-        assert matches(bind(parse(f"{column} = {text}"), COLUMNS), held)
+    assert matches(bind(parse(f"number = {text}"), COLUMNS), {"number": float(text)})
+    inside = bind(parse(f"json.inside = {text}"), COLUMNS)
+    assert matches(inside, {"json": {"inside": Decimal(text)}})
+    assert matches(bind(parse(render(inside)), COLUMNS), {"json": {"inside": Decimal(text)}})
+    assert matches(bind(parse(f"array contains {text}"), COLUMNS), {"array": ["one", Decimal(text)]})
     assert matches(bind(parse("integer = 9007199254740993.0"), COLUMNS), {"integer": 9007199254740993})
 
 

@@ -104,16 +104,18 @@ def _number(value: Any) -> float:
     return number
 
 
-def number_in_json(value: Any) -> int | float:
-    """JSON has no types of numbers: a whole one of 64 bits, such as an id, is compared to its last digit."""
+def number_in_json(value: Any) -> int | float | Decimal:
+    """JSON has no types of numbers: one that no double holds, such as an id, is compared to its last digit."""
     number, exact = _number(value), _number_of(value)
-    return exact if isinstance(exact, int) and abs(exact) >= 2**53 and is_bigint(exact) else number
+    if isinstance(exact, int) and abs(exact) >= 2**53 and is_bigint(exact):
+        return exact
+    return number if isinstance(exact, float) or Decimal(repr(number)) == exact else Decimal(exact)
 
 
 def _decimal(value: Any) -> Decimal:
     # By way of its digits: Decimal(0.1) has 55 of them.
     number = _sized(Decimal(value if isinstance(value, str) else str(_number_of(value))))
-    if isinstance(value, str) and not is_plain(value):
+    if isinstance(value, str) and not is_plain(value.removeprefix("+")):
         raise ValueError("not written as a number")
     return number
 
@@ -174,11 +176,11 @@ def _uuid(value: Any) -> UUID:
     return uuid_of(value)
 
 
-def _member(value: Any) -> str | float | bool:
+def _member(value: Any) -> str | float | Decimal | bool:
     """A scalar as JSON holds it."""
     if isinstance(value, str | bool):
         return value
-    return _integer(value) if isinstance(value, int) else _number(value)
+    return _integer(value) if isinstance(value, int) else number_in_json(value)
 
 
 def _nothing(value: Any) -> Any:
