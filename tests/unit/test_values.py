@@ -95,7 +95,13 @@ def test_json_keeps_every_digit() -> None:
     assert convert({"n": 2**70, "d": Decimal("0.5")}) == {"d": 0.5, "n": 2**70}
     assert convert('{"average": 4.333333333333333}') == {"average": 4.333333333333333}
     assert convert([Decimal("0.5"), Decimal("4.000")]) == [0.5, 4.0]
-    for text in ("4.3333333333333333", "0.33333333333333333333", "1e-400", "12345678901234567890.5", "12345678901234567.5"):
+    for text in (
+        "4.3333333333333333",
+        "0.33333333333333333333",
+        "1e-400",
+        "12345678901234567890.5",
+        "12345678901234567.5",
+    ):
         for value in (Decimal(text), f'{{"n": [{text}]}}'):
             found = convert(value)
             (number,) = found["n"] if isinstance(found, dict) else [found]

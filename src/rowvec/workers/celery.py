@@ -19,7 +19,7 @@ from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
-from celery.signals import before_task_publish, setup_logging, worker_init, worker_process_shutdown
+from celery.signals import after_setup_logger, before_task_publish, setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
 from rowvec.api.project import Project
@@ -30,13 +30,13 @@ from rowvec.stores.runs import OnReport, Report
 from rowvec.support import clocks, logs
 from rowvec.support.stored import from_json
 from rowvec.types import Fingerprint
-from rowvec.workers import asked, jobs, sql_queue
+from rowvec.workers import asked, jobs, outages, sql_queue
 from rowvec.workers.again import PAUSE
 from rowvec.workers.ending import told_to_end
 from rowvec.workers.ranges import report_of
 from rowvec.workers.ranges import sync_range as carry_out_range
 from rowvec.workers.schedule import AFTER_RUN
-from rowvec.workers.settings import celery_settings, load_config, reachable
+from rowvec.workers.settings import broker_address, celery_settings, load_config, reachable
 
 logger = logging.getLogger("rowvec.workers")
 
@@ -299,6 +299,13 @@ if logs.wanted():
     @setup_logging.connect
     def _log_json(loglevel: int | str | None = None, **_: Any) -> None:
         logs.install(loglevel or logging.INFO)
+        outages.install(broker_address())
+
+else:
+
+    @after_setup_logger.connect
+    def _say_outages_once(**_: Any) -> None:
+        outages.install(broker_address())
 
 
 @before_task_publish.connect
