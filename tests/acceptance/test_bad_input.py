@@ -408,3 +408,13 @@ def test_an_option_takes_only_what_is_written_as_a_number(
     told = rowvec(*command, option, number)
     assert told.code == 2 and option in told.err
     assert rowvec(*command, f"{option}={number}").code == 2
+
+
+def test_bytes_that_are_no_text_are_not_looked_for(rowvec: Told) -> None:
+    for arguments in (
+        ("search", "la\udcffmp"),
+        ("search", "lamp", "--where", "name = '\udcff'"),
+        ("similar", "\udcff"),
+    ):
+        told = rowvec(*arguments)
+        assert told.code == 2 and "bytes that are no text in UTF-8" in told.err

@@ -36,6 +36,7 @@ class Command(TyperCommand):
         given = list(args)
         left = super().parse_args(ctx, args)
         self._check_numbers(ctx, given)
+        self._check_texts(ctx)
         takes_words = any(param.param_type_name == "argument" for param in self.params)
         if len(left) == 1 and not takes_words and ctx.params.get("pipeline", "") is None:
             ctx.params["pipeline"] = left.pop()
@@ -50,6 +51,14 @@ class Command(TyperCommand):
             text = written.get(str(param.name))
             if type(ctx.params.get(str(param.name))) in (int, float) and isinstance(text, str) and not is_plain(text):
                 ctx.fail(f"{param.opts[0]} {text!r}: {NOT_PLAIN}.")
+
+    def _check_texts(self, ctx: Context) -> None:
+        """Refuse bytes that are no text, as HTTP does: something else would be looked for. Paths may have them."""
+        for param in self.params:
+            value = ctx.params.get(str(param.name))
+            for text in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                    ctx.fail(f"{param.human_readable_name}: it has bytes that are no text in UTF-8.")
 
     def _unexpected(self, ctx: Context, left: list[str]) -> str:
         first = ctx.params.get("query")

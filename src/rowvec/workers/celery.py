@@ -23,6 +23,7 @@ from celery.signals import after_setup_logger, before_task_publish, setup_loggin
 from celery.utils import uuid
 
 from rowvec.api.project import Project
+from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, RowvecError, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.ledger import Ledger
@@ -279,16 +280,17 @@ def _check_batch_size(value: Any) -> None:
 @contextmanager
 def _opened(name: str | None) -> Iterator[Pipeline]:
     """A pipeline whose model stays loaded in this process. A store that broke opens its connections again."""
-    yield _assembled(os.getpid(), name)
+    yield _door(os.getpid(), name).current
 
 
 @cache
-def _assembled(process: int, name: str | None) -> Pipeline:
+def _door(process: int, name: str | None) -> ProjectPipeline:
     # By process: what a parent opened before it forked is not for its children.
-    made = Project(load_config().path).pipeline(name).assembled
+    made = Project(load_config().path).pipeline(name)
+    store = made.assembled.store
     # A store that does not answer now is for the task to tell.
     with suppress(RowvecError):
-        differs = clocks.difference(clocks.ahead(made.store), "the store")
+        differs = clocks.difference(clocks.ahead(store), "the store")
         if differs is not None:
             logger.warning("%s. %s", differs, clocks.SET)
     return made
@@ -336,4 +338,4 @@ def _be_patient(**_: Any) -> None:
 
 @worker_process_shutdown.connect
 def _forget(**_: Any) -> None:
-    _assembled.cache_clear()
+    _door.cache_clear()
