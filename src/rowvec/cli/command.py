@@ -58,7 +58,7 @@ class Command(TyperCommand):
             value = ctx.params.get(str(param.name))
             for text in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
-                    ctx.fail(f"{param.human_readable_name}: it has bytes that are no text in UTF-8.")
+                    ctx.fail(f"{param.opts[0]}: it has bytes that are no text in UTF-8.")
 
     def _unexpected(self, ctx: Context, left: list[str]) -> str:
         first = ctx.params.get("query")
