@@ -85,15 +85,44 @@ def _assembled(
     statement_seconds: float | None,
 ) -> Pipeline:
     store, replica = _stores(loaded, declared, unfinished, readers, statement_seconds)
+    budget = None if max_cost is None else Budget(max_cost)
+    pipeline = _put_together(declared, store, replica, None, unfinished, budget)
+    return as_searched(loaded, declared, pipeline)
+
+
+def _renewed(declared: PipelineConfig, budget: Budget | None, old: Pipeline) -> Pipeline:
+    """See `Pipeline.renew`."""
+    with ExitStack() as unfinished:
+        made = _put_together(declared, old.store, old.replica, old.embedder, unfinished, budget)
+        unfinished.pop_all()
+    return replace(
+        old, source=made.source, to_document=made.to_document, text_columns=made.text_columns, spec=made.spec,
+        ranking=made.ranking, former=made.former,
+    )  # fmt: skip
+
+
+def _put_together(
+    declared: PipelineConfig,
+    store: Store,
+    replica: Store | None,
+    embedder: Embedder | None,
+    unfinished: ExitStack,
+    budget: Budget | None,
+) -> Pipeline:
+    """
+    Args:
+        embedder: None where it is not there yet: what needs no model is looked at first.
+        unfinished: closes what is opened here.
+    """
     source = build_source(declared, _remembered(store))
     unfinished.callback(source.close)
     recipe, passages = _text_settings(declared, source)
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
     check_partial_index(declared, metadata)
     ranking = build_ranking(declared, metadata)
-    budget = None if max_cost is None else Budget(max_cost)
-    embedder = build_embedder(declared, budget)
-    unfinished.callback(embedder.close)
+    if embedder is None:
+        embedder = build_embedder(declared, budget)
+        unfinished.callback(embedder.close)
     fingerprint = _fingerprint(declared, embedder, passages)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
     copied = () if declared.store.own_column else metadata
@@ -104,7 +133,7 @@ def _assembled(
         declared, source.key, source.key_type, metadata, fingerprint, recipe.fingerprint,
         kept(declared, source, metadata),
     )  # fmt: skip
-    pipeline = Pipeline(
+    return Pipeline(
         name=declared.name,
         source=source,
         to_document=to_document,
@@ -121,8 +150,8 @@ def _assembled(
         ),
         passages=passages,
         replica=replica,
+        renew=partial(_renewed, declared, budget),
     )
-    return as_searched(loaded, declared, pipeline)
 
 
 def as_searched(loaded: Config, declared: PipelineConfig, pipeline: Pipeline) -> Pipeline:

@@ -13,7 +13,7 @@ from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
-from rowvec.sources.base import CursorSettings, Selection, Source
+from rowvec.sources.base import CursorSettings, Retyped, Selection, Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.types import Document, Fingerprint, Key, Row
 
@@ -106,6 +106,8 @@ class Pipeline:
     """How the page shows a row."""
     replica: Store | None = None
     """The same store at a read replica, which searches ask."""
+    renew: Callable[[Pipeline], Pipeline] | None = None
+    """Opens the source again and gives a pipeline with its columns of now; all else stays."""
 
     @property
     def searching(self) -> Embedder:
@@ -123,6 +125,23 @@ class Pipeline:
         """`to_document`, with text hashes that cover the model too: those of the ledger."""
         return covering(self.to_document, self.spec.fingerprint)
 
+    def current(self) -> Pipeline:
+        """Itself; where the source has other columns than when it was opened, a pipeline that reads those.
+
+        Raises:
+            ConfigError: a column that the config names is gone, or has a type that does not suit.
+            SourceError, SourceUnavailable: the source cannot be read now.
+        """
+        if self.renew is None or not isinstance(self.source, Retyped) or not self.source.retyped():
+            return self
+        return self.renew(self)
+
+    def leave(self) -> None:
+        """Close what a pipeline that took its place does not share with it."""
+        if self.former is not None:
+            self.former.close()
+        self.source.close()
+
     def cutter(self) -> Cutter | None:
         """
         Raises:
@@ -133,8 +152,6 @@ class Pipeline:
         return Cutter(self.passages, self.embedder)
 
     def close(self) -> None:
-        if self.former is not None:
-            self.former.close()
         if self.reranker is not None:
             self.reranker.close()
         if self.query_embedder is not None:
@@ -143,7 +160,7 @@ class Pipeline:
         if self.replica is not None:
             self.replica.close()
         self.store.close()
-        self.source.close()
+        self.leave()
 
 
 @dataclass(frozen=True, slots=True)

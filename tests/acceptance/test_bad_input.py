@@ -387,3 +387,34 @@ def test_the_demo_in_a_folder_that_it_cannot_use(folder: str, shop: Shop, rowvec
     assert answer.code == 2
     assert answer.err.startswith(f"Error: The demo cannot write to the folder {folder}: ")
     assert "--folder" in answer.err
+
+
+@pytest.mark.parametrize("number", ["1_0", "+5", " 5", "\u0665", "nan", "inf"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("search", "lamp"), "--limit"),
+        (("sync",), "--limit"),
+        (("serve",), "--port"),
+        (("serve",), "--rate"),
+        (("quality",), "--seconds"),
+        (("quality",), "--bound"),
+    ],
+)
+def test_an_option_takes_only_what_is_written_as_a_number(
+    rowvec: Told, command: tuple[str, ...], option: str, number: str
+) -> None:
+    """Python's own parser takes 1_0 for 10, and nan is above every minimum."""
+    told = rowvec(*command, option, number)
+    assert told.code == 2 and option in told.err
+    assert rowvec(*command, f"{option}={number}").code == 2
+
+
+def test_bytes_that_are_no_text_are_not_looked_for(rowvec: Told) -> None:
+    for arguments in (
+        ("search", "la\udcffmp"),
+        ("search", "lamp", "--where", "name = '\udcff'"),
+        ("similar", "\udcff"),
+    ):
+        told = rowvec(*arguments)
+        assert told.code == 2 and "bytes that are no text in UTF-8" in told.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,48 @@ def walked(pipeline: ProjectPipeline, column: str) -> list[Any]:
         after = page.next
         if after is None:
             return keys
+
+
+LONG = ("12345678901234567890.123456789", "0.12345678901234567891", "-9007199254740993.5")
+
+
+@pytest.mark.parametrize("source", ["table", "lines"])
+@pytest.mark.parametrize("store", ["postgres", "libsql"])
+def test_a_number_inside_json_keeps_every_digit(
+    postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], store: str, source: str
+) -> None:
+    """From the source to the hit, over Python, HTTP and the command line; and a filter finds it."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create extension vector")
+        connection.execute("create table item (id int primary key, title text, attrs jsonb)")
+        lines = [f'{{"n": {text}, "plain": 0.5, "list": [1, {text}]}}' for text in LONG]
+        for key, attrs in enumerate(lines):
+            connection.execute("insert into item values (%s, 'lamp', %s::jsonb)", (key, attrs))
+    written = "".join(f'{{"id": {key}, "title": "lamp", "attrs": {attrs}}}\n' for key, attrs in enumerate(lines))
+    (tmp_path / "items.jsonl").write_text(written)
+    place = {
+        "table": f'kind = "sql", url = "{postgres_url}", table = "item"',
+        "lines": 'kind = "files", paths = "items.jsonl"',
+    }
+    kept = {"postgres": f'kind = "postgres", url = "{postgres_url}"', "libsql": 'kind = "libsql", url = "vectors.db"'}
+    (tmp_path / "rowvec.toml").write_text(f"""
+        [pipelines.items]
+        source = {{ {place[source]}, key = "id" }}
+        text = {{ columns = ["title"] }}
+        store = {{ {kept[store]}, metadata = ["attrs"] }}
+        """)
+    with Project(tmp_path) as made:
+        pipeline = made.pipeline()
+        assert pipeline.sync().inserted == len(LONG)
+        found = {hit.key: hit.metadata["attrs"] for hit in pipeline.search("lamp").hits}
+        for key, text in enumerate(LONG):
+            assert found[key] == {"n": Decimal(text), "plain": 0.5, "list": [1, Decimal(text)]}
+            for where in (f"attrs.n = {text}", f"attrs.n in ({text})", f"attrs.list contains {text}"):
+                assert [hit.key for hit in pipeline.search(where=where).hits] == [key], where
+        near = pipeline.search(where=f"attrs.n = {float(LONG[0])!r}").hits
+        # SQLite compares the numbers of JSON as doubles.
+        assert len(near) == (1 if store == "libsql" else 0)
+        assert (pipeline.sync().updated, pipeline.audit(sample=3).drift) == (0, 0)
+        with client_of(application(pipeline.assembled)) as client:
+            hits = client.get("/search", params={"query": "lamp"}).json()["results"]
+            assert {hit["id"]: hit["metadata"]["attrs"]["n"] for hit in hits} == dict(enumerate(LONG))

@@ -24,7 +24,7 @@ from rowvec.serve import Service
 from rowvec.serve.mcp_server import Tools
 from rowvec.serve.threads import Threads
 from rowvec.testing import HashEmbedder, MemoryStore
-from tests.integration.serve_rig import KEY, application, product_pipeline, serving
+from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
 
 TOOLS = {"search", "fetch", "search_rows", "similar", "describe", "status"}
 
@@ -235,3 +235,65 @@ def test_a_line_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
     unread = [answer["error"]["code"] for answer in answers if answer["id"] is None]
     assert unread == [-32700, -32700, -32700, -32600]
     assert {answer["id"] for answer in answers} == {1, None, 9}
+
+
+@pytest.mark.slow
+def test_a_line_that_has_a_name_twice_is_refused_with_its_id(tmp_path: Path) -> None:
+    """The last filter would count, and the first be dropped without a word."""
+    (tmp_path / "rowvec.toml").write_text(CONFIG)
+    (tmp_path / "things.jsonl").write_text('{"id": 1, "name": "lamp"}\n')
+    command = [sys.executable, "-m", "rowvec.cli.main"]
+    subprocess.run([*command, "sync", "--config", tmp_path / "rowvec.toml"], check=True, capture_output=True)
+    told = "\n".join([HELLO, TWICE, '{"jsonrpc": "2.0", "id": 7, "id": 8, "method": "ping"}', ""])
+    arguments = [*command, "mcp", "--config", str(tmp_path / "rowvec.toml")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(told)
+        process.stdin.flush()
+        answers = {answer["id"]: answer for answer in (json.loads(process.stdout.readline()) for _ in range(3))}
+        process.stdin.close()
+        assert process.wait() == 0
+    assert answers[5]["error"]["message"] == SAID_TWICE
+    assert answers[None]["error"]["message"].startswith("The name 'id' is there twice")
+
+
+TWICE = (
+    '{"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "search_rows", "arguments":'
+    ' {"where": "price < 3", "where": "price < 30"}}}'
+)
+SAID_TWICE = "The name 'where' is there twice in one object. Leave one of the two out."
+
+
+def test_a_body_over_http_that_has_a_name_twice_is_refused(server_url: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", "Accept": "application/json"}
+    reply = httpx.post(server_url, content=TWICE, headers=headers)
+    assert (reply.status_code, reply.json()["id"], reply.json()["error"]["message"]) == (400, 5, SAID_TWICE)
+
+
+def test_a_filter_as_text_that_has_a_name_twice_is_refused(services: dict[str, Service]) -> None:
+    where = '{"price": {">": 3}, "price": {"<": 30}}'
+    assert "'price' twice in one object" in said(ask(services, "search_rows", pipeline="parts", where=where))
+
+
+def test_a_key_may_be_a_number_of_json(services: dict[str, Service]) -> None:
+    by_number = found(ask(services, "similar", key=7, pipeline="parts", limit=4))
+    assert by_number["results"] == found(ask(services, "similar", key="7", pipeline="parts", limit=4))["results"]
+    for key in (True, 7.0, None, [7], 2**70):
+        told = said(ask(services, "similar", key=key, pipeline="parts"))
+        wanted = "There is no row" if key == 2**70 else "'key': it must be a whole number or a text."
+        assert wanted in told
+
+
+@pytest.mark.parametrize("key", ["[7]", '{"a": 7}', "null", "true"])
+def test_a_key_that_looks_like_json_is_a_text(key: str) -> None:
+    data = {f"row {number}": values for number, values in rows(3).items()}
+    made = Service(product_pipeline(MemoryStore(), name="texts", data=data))
+    made.warm()
+    assert f"There is no row {key!r}" in said(ask({"texts": made}, "similar", key=key))
+
+
+@pytest.mark.parametrize("limit", ["1_0", "+5", " 5", "\u0665", True])
+def test_a_limit_that_is_not_written_as_a_number_is_refused(services: dict[str, Service], limit: Any) -> None:
+    assert "not written as a number" in said(ask(services, "search_rows", query="x", pipeline="parts", limit=limit))
+    assert found(ask(services, "search_rows", query="x", pipeline="parts", limit="5"))

@@ -242,3 +242,13 @@ def test_metadata_columns_in_another_order_keep_their_own_values(shop: Shop) -> 
     assert shop.sync() == {"updated": 2}
     assert shop.stored() == {1: {"sold": 3, "seen": 7}, 2: {"sold": 4, "seen": 5}}
     assert shop.sync() == {"unchanged": 2}
+
+
+def test_lists_and_objects_in_one_column_are_json(shop: Shop) -> None:
+    """As text, an empty list and an empty object were both an empty text."""
+    shop.files("things.jsonl", "v")
+    values: list[Any] = [[1, "x", None, {"a": []}], {}, [], {"b": 1}]
+    jsonl(shop.folder / "things.jsonl", *({"id": key, "name": "a", "v": value} for key, value in enumerate(values)))
+    shop.sync()
+    assert [each["v"] for _, each in sorted(shop.stored().items())] == values
+    assert shop.search("v.b = 1") == [3]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psycopg
@@ -219,6 +220,29 @@ def test_facets_may_be_there_several_times(client: httpx.Client) -> None:
     answer = client.get("/search", params={"query": "lamp", "facets": ["price", "stock"]})
     assert answer.status_code == 200
     assert answer.json()["facets"]["columns"].keys() == {"price", "stock"}
+
+
+@pytest.mark.parametrize("number", ["1_0", "+5", " 5", "5 ", "\u0665", "0x5", "nan", "1e1"])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/search?query=lamp", "limit"),
+        ("/search?query=lamp", "offset"),
+        ("/search?query=lamp", "passages"),
+        ("/search?query=lamp", "facet_limit"),
+        ("/search/similar/1?explain=true", "limit"),
+        ("/quality?fresh=false", "rows"),
+        ("/quality?fresh=false", "bound"),
+        ("/ui/map/search?query=lamp&version=1", "limit"),
+        ("/ui/map/row?id=1", "version"),
+    ],
+)
+def test_a_number_that_is_not_written_as_one_is_refused(
+    client: httpx.Client, path: str, name: str, number: str
+) -> None:
+    """Python's own parser takes 1_0 for 10. 1e1 is a number, and no whole one."""
+    said = error(client.get(f"{path}&{urlencode({name: number})}"), 422)
+    assert name in said
 
 
 @pytest.mark.parametrize("path", ["/status", "/health", "/pipelines", "/metrics"])

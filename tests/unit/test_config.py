@@ -106,6 +106,24 @@ def test_strings_from_the_environment_become_numbers_and_booleans(
     assert found.text.repeat == {"name": 2}
 
 
+@pytest.mark.parametrize("text", ["1_0", "+5", " 5", "\u0665", "0x10", "nan", "inf"])
+def test_a_variable_that_is_not_written_as_a_number_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Python's own parser takes 1_0 for 10."""
+    monkeypatch.setenv("N", text)
+    for setting, named in (
+        ('embedder = { kind = "openai", model = "m", batch_size = "${N}" }', "embedder.batch_size"),
+        ('embedder = { kind = "openai", model = "m", timeout = "${N}" }', "embedder.timeout"),
+        ('search = { semantic_weight = "${N}" }', "search.semantic_weight"),
+        ('store = { kind = "libsql", url = "v.db", partitions = "${N}" }', "store.partitions"),
+        ('schedule = { every = "${N}h" }', "schedule.every"),
+    ):
+        with pytest.raises(ConfigError, match=named) as caught:
+            pipeline(tmp_path, setting)
+        assert text not in str(caught.value) or text in ("nan", "inf")
+
+
 def test_an_empty_string_is_an_optional_setting_left_out(tmp_path: Path) -> None:
     source = SOURCE.replace(" }", ', where = "${NO:-}", cursor = "" }')
     found = pipeline(

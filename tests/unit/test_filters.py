@@ -208,6 +208,10 @@ def test_a_value_becomes_one_of_the_columns_type(column: str, given: Any, bound:
         ("decimal", Decimal("1e999999"), "more than 300 digits"),
         ("integer", Decimal("1e999999"), "more than 300 digits"),
         ("decimal", "NaN", "not a finite number"),
+        ("decimal", "1_0", "not written as a number"),
+        ("decimal", "\u0665", "not written as a number"),
+        ("timestamp", "2024-05-01x12:00", "not written as a date or time"),
+        ("uuid", "6f1c2f0e-8a55-4a53-9d0c-0d1f4a3b2c_d", "not written as a UUID"),
         ("boolean", 1, "Write true or false"),
         ("boolean", "true", "Write true or false"),
         ("text", 5, "holds text values; the integer 5 is not one"),
@@ -369,9 +373,11 @@ def test_a_decimal_keeps_every_digit_of_a_number_in_a_filter(text: str) -> None:
         assert not matches(bound, {"decimal": Decimal(repr(float(text)))})
         assert bind(parse(render(bound)), COLUMNS) == bound
         assert bind(parse(render(parse(written))), COLUMNS) == bound
-    for column in ("number", "json.inside"):
-        held = {"number": float(text), "json": {"inside": float(text)}}
-        assert matches(bind(parse(f"{column} = {text}"), COLUMNS), held)
+    assert matches(bind(parse(f"number = {text}"), COLUMNS), {"number": float(text)})
+    inside = bind(parse(f"json.inside = {text}"), COLUMNS)
+    assert matches(inside, {"json": {"inside": Decimal(text)}})
+    assert matches(bind(parse(render(inside)), COLUMNS), {"json": {"inside": Decimal(text)}})
+    assert matches(bind(parse(f"array contains {text}"), COLUMNS), {"array": ["one", Decimal(text)]})
     assert matches(bind(parse("integer = 9007199254740993.0"), COLUMNS), {"integer": 9007199254740993})
 
 

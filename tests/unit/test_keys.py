@@ -45,9 +45,22 @@ def test_an_integer_of_more_than_64_bits_is_told_apart(text: str) -> None:
         parse_key(text, ColumnType.INTEGER)
 
 
-def test_what_is_not_a_uuid_is_refused() -> None:
-    with pytest.raises(ValueError, match="hexadecimal"):
-        parse_key("7", ColumnType.UUID)
+WHOLE = "6f1c2f0e-8a55-4a53-9d0c-0d1f4a3b2c1d"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["7", WHOLE.replace("f1c", "_1c"), f" {WHOLE[1:]}", f"+{WHOLE[1:]}", WHOLE[:-1] + "\u0663", "0x" + WHOLE[2:]],
+)
+def test_what_is_not_a_uuid_is_refused(text: str) -> None:
+    """Python's own parser takes an underscore, a blank and a sign for a missing digit, and so for another key."""
+    with pytest.raises(ValueError, match="not written as a UUID"):
+        parse_key(text, ColumnType.UUID)
+
+
+@pytest.mark.parametrize("text", [WHOLE, WHOLE.upper(), WHOLE.replace("-", ""), f"{{{WHOLE}}}", f"urn:uuid:{WHOLE}"])
+def test_every_form_of_a_uuid_is_read(text: str) -> None:
+    assert parse_key(text, ColumnType.UUID) == UUID(WHOLE)
 
 
 @pytest.mark.parametrize(

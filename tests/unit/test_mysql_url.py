@@ -26,6 +26,10 @@ def asked(query: str) -> dict[str, object]:
         ("ssl-mode=VERIFY_IDENTITY", ssl.CERT_REQUIRED, True),
         ("ssl=true", ssl.CERT_NONE, False),
         ("ssl_verify_cert=true", ssl.CERT_REQUIRED, False),
+        ("ssl_verify_cert=required", ssl.CERT_REQUIRED, False),
+        ("ssl_verify_cert=Optional", ssl.CERT_REQUIRED, False),
+        ("ssl_verify_cert=none", ssl.CERT_NONE, False),
+        ("ssl-verify-server-cert=1", ssl.CERT_REQUIRED, True),
         ("ssl_verify_identity=true", ssl.CERT_REQUIRED, True),
     ],
 )

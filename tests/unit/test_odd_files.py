@@ -301,3 +301,12 @@ def test_judgements_in_json_lines_name_each_field_once(tmp_path: Path) -> None:
     path.write_text('{"id": "1", "query": "lamp", "query": "desk"}\n')
     with pytest.raises(ConfigError, match=r"queries\.jsonl, line 1: 'query' is there twice in one object\."):
         read_queries(path)
+
+
+def test_a_day_beyond_every_calendar_is_the_number_that_it_is(tmp_path: Path) -> None:
+    """Arrow wrote "<value out of range: 2147483647>", which became part of the text."""
+    days = [2**31 - 1, -(2**31), 3_000_000]
+    pq.write_table(pa.table({"id": [1, 2, 3], "at": pa.array(days, pa.date32())}), tmp_path / "a.parquet")
+    last, first, later = (row.values["at"] for row in rows_of(source_of(tmp_path / "a.parquet")))
+    assert (last, first) == (f"{days[0]} days since 1970", f"{days[1]} days since 1970")
+    assert later.startswith("10183-")

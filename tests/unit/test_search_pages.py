@@ -302,6 +302,9 @@ def rewritten(text: str, **changes: Any) -> str:
     [
         ({"version": 1, "first": ...}, "another version of rowvec"),
         ({"position": float("inf")}, "not a cursor"),
+        ({"position": "1_0"}, "not a cursor"),
+        ({"first": "\u0665"}, "not a cursor"),
+        ({"key": "1_0"}, "not a cursor"),
         ({"where": ...}, "not a cursor"),
         ({"key": [1]}, "not a cursor"),
         ({"key": -1, "value": "high"}, "not a cursor"),
@@ -326,7 +329,7 @@ def test_a_made_cursor_of_rows_that_are_browsed_is_refused(found: Searcher, orde
 
 def test_a_made_cursor_holds_no_number_that_no_column_holds() -> None:
     order = Order(Column("price", ColumnType.DECIMAL))
-    for value in ("1e999999", "NaN", "sNaN", "dear"):
+    for value in ("1e999999", "NaN", "sNaN", "dear", "1_0"):
         with pytest.raises(SearchError, match="not a cursor"):
             Cursor([], 1, 0, 1, value).place(order)
     with pytest.raises(SearchError, match="not a cursor"):

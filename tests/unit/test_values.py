@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import pytest
 
 from rowvec.documents.conversion import CONVERSION_ERRORS, converter, key_converter
 from rowvec.documents.values import clean, shown, without_nul
+from rowvec.support.decimals import dumps, loads
 from rowvec.types import ColumnType
 
 
@@ -91,9 +93,28 @@ def test_what_only_python_writes_as_a_number_is_none(kind: ColumnType) -> None:
 def test_json_keeps_every_digit() -> None:
     convert = converter(ColumnType.JSON)
     assert convert({"n": 2**70, "d": Decimal("0.5")}) == {"d": 0.5, "n": 2**70}
-    assert convert('{"average": 4.3333333333333333}') == {"average": 4.333333333333333}
-    assert convert([Decimal("0.33333333333333333333"), Decimal("1e-400")]) == [1 / 3, format(Decimal("1e-400"), "f")]
-    assert convert([Decimal("12345678901234567890.5"), Decimal(2**70 + 1)]) == ["12345678901234567890.5", 2**70 + 1]
+    assert convert('{"average": 4.333333333333333}') == {"average": 4.333333333333333}
+    assert convert([Decimal("0.5"), Decimal("4.000")]) == [0.5, 4.0]
+    for text in (
+        "4.3333333333333333",
+        "0.33333333333333333333",
+        "1e-400",
+        "12345678901234567890.5",
+        "12345678901234567.5",
+    ):
+        for value in (Decimal(text), f'{{"n": [{text}]}}'):
+            found = convert(value)
+            (number,) = found["n"] if isinstance(found, dict) else [found]
+            assert (type(number), number) == (Decimal, Decimal(text))
+            assert loads(dumps(found)) == found
+    assert convert(Decimal(2**70 + 1)) == 2**70 + 1
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "\\u0000", '"\\u0000"', '\\"\\u0000\\"', "ü 🙂", '", "\\u0000'])
+def test_a_number_of_json_takes_the_place_of_no_text(text: str) -> None:
+    value = {text: [text, Decimal("0.12345678901234567891"), text], "n": Decimal("12345678901234567890.5")}
+    assert loads(dumps(value)) == value
+    assert json.loads(dumps(value))[text][1] == 0.12345678901234568
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,23 @@ class OpenedPipeline:
             return self._assembled
 
     @property
+    def current(self) -> Pipeline:
+        """`assembled`, with the columns that the source has now: a type may have changed since the first use."""
+        pipeline = self.assembled
+        now = pipeline.current()
+        if now is pipeline:
+            return pipeline
+        with self._lock:
+            taken = self._assembled is pipeline
+            if taken:
+                self._assembled = now
+                if self._searchable is pipeline:
+                    self._searchable, self._searcher = now, None
+        # Where another call was faster, or all was closed meanwhile, the next one looks again.
+        (pipeline if taken else now).leave()
+        return now if taken else self.assembled
+
+    @property
     def searchable(self) -> Pipeline:
         """What searches need, put together at the first use: the source is not opened, and may be away."""
         with self._lock:

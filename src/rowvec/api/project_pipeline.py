@@ -59,7 +59,7 @@ class ProjectPipeline(Searching, Measuring):
         from rowvec.syncing.preview import preview
 
         options = Options(_selection(keys), limit, force=force, full=full, retry_failed=retry_failed)
-        return plan_of(self.name, preview(self.assembled, options, stop=stop))
+        return plan_of(self.name, preview(self.current, options, stop=stop))
 
     @method
     def sync(
@@ -101,7 +101,7 @@ class ProjectPipeline(Searching, Measuring):
         notes: list[str] = []
         stop = stop or threading.Event()
         report = sync(
-            self.assembled, options, from_start=from_start, accept=accept, progress=progress, tell=notes.append,
+            self.current, options, from_start=from_start, accept=accept, progress=progress, tell=notes.append,
             stop=stop,
         )  # fmt: skip
         return SyncResult.of(self.name, report, notes, interrupted=stop.is_set())
@@ -111,7 +111,7 @@ class ProjectPipeline(Searching, Measuring):
         """Up to `limit` documents that a sync would embed now, in key order."""
         from rowvec.syncing.preview import documents_to_embed
 
-        return list(itertools.islice(documents_to_embed(self.assembled), limit))
+        return list(itertools.islice(documents_to_embed(self.current), limit))
 
     @method
     def status(self) -> Status:
@@ -214,7 +214,7 @@ class ProjectPipeline(Searching, Measuring):
         from rowvec.syncing.run import sync
         from rowvec.syncing.watch import installed_notifier, watch
 
-        pipeline = self.assembled
+        pipeline = self.current
         notes: list[str] = []
         note = tell or notes.append
         if isinstance(pipeline.source, EventStream):
@@ -257,7 +257,7 @@ class ProjectPipeline(Searching, Measuring):
         from rowvec.auditing.audit import audit
         from rowvec.auditing.repair import repair
 
-        pipeline = self.assembled
+        pipeline = self.current
         found = audit(pipeline, sample=sample, stop=stop)
         wanted = fix and found.findings and not (stop is not None and stop.is_set())
         done = repair(pipeline, found, allow_delete=allow_delete, stop=stop) if wanted else None

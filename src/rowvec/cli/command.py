@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from typer.core import TyperCommand, TyperGroup
 
+from rowvec.support.plain_numbers import NOT_PLAIN, is_plain
 from rowvec.support.redaction import redact
 
 if TYPE_CHECKING:
@@ -32,13 +33,32 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True
+        given = list(args)
         left = super().parse_args(ctx, args)
+        self._check_numbers(ctx, given)
+        self._check_texts(ctx)
         takes_words = any(param.param_type_name == "argument" for param in self.params)
         if len(left) == 1 and not takes_words and ctx.params.get("pipeline", "") is None:
             ctx.params["pipeline"] = left.pop()
         if left and not ctx.resilient_parsing:
             ctx.fail(self._unexpected(ctx, left))
         return left
+
+    def _check_numbers(self, ctx: Context, args: list[str]) -> None:
+        """Refuse a number that only Python's parsers take for one: 1_0, nan, digits of another script."""
+        written, _, _ = self.make_parser(ctx).parse_args(args=args)
+        for param in self.params:
+            text = written.get(str(param.name))
+            if type(ctx.params.get(str(param.name))) in (int, float) and isinstance(text, str) and not is_plain(text):
+                ctx.fail(f"{param.opts[0]} {text!r}: {NOT_PLAIN}.")
+
+    def _check_texts(self, ctx: Context) -> None:
+        """Refuse bytes that are no text, as HTTP does: something else would be looked for. Paths may have them."""
+        for param in self.params:
+            value = ctx.params.get(str(param.name))
+            for text in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                    ctx.fail(f"{param.opts[0]}: it has bytes that are no text in UTF-8.")
 
     def _unexpected(self, ctx: Context, left: list[str]) -> str:
         first = ctx.params.get("query")

@@ -13,8 +13,10 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from rowvec.config.environment import Environment
+from rowvec.support.plain_numbers import is_plain
 from rowvec.support.redaction import ENCODE, redact, unclear
 from rowvec.words import problem as unknown_language
 
@@ -95,6 +97,9 @@ def key_of(variables: Mapping[str, str], url: str) -> str | None:
 def number(value: Any) -> Any:
     if isinstance(value, bool):
         raise wrong("is not a number", "Write a number without quotes.")
+    if isinstance(value, str) and value and not is_plain(value):
+        # As an environment variable gives it: pydantic would take 1_0 for 10.
+        raise PydanticCustomError("float_parsing", "not written as a number")
     return value
 
 
@@ -115,7 +120,7 @@ def duration(value: Any) -> Any:
     if isinstance(value, dt.timedelta):
         return value
     text = value if isinstance(value, str) else ""
-    parts = re.findall(r"(\d{1,6})([smhd])", text)
+    parts = re.findall(r"([0-9]{1,6})([smhd])", text)
     if not parts or "".join(map("".join, parts)) != text:
         raise wrong("is not a length of time", 'Write for example "30m", "12h" or "1h30m".')
     length = sum((dt.timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), dt.timedelta())
@@ -128,7 +133,7 @@ def seconds(value: Any) -> Any:
     """A number of them, or text: `300ms`, `2s`, `1m`."""
     if not isinstance(value, str):
         return number(value)
-    found = re.fullmatch(r"(\d{1,6})(ms|s|m)", value)
+    found = re.fullmatch(r"([0-9]{1,6})(ms|s|m)", value)
     if found is None:
         raise wrong("is not a length of time", 'Write for example "300ms", "2s" or a number of seconds.')
     return int(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]]

@@ -32,7 +32,7 @@ def _partitions(value: Any) -> Any:
                 "names one place twice", "Name each once; for several tables of one database write partitions = 4."
             )
         return tuple(value)
-    if isinstance(value, str) and value.isdecimal() and len(value) <= LONGEST:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= LONGEST:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong("is neither a number nor a list of URLs", 'Write partitions = 4, or partitions = ["…", "…"].')

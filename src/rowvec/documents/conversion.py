@@ -18,6 +18,7 @@ import numpy as np
 from rowvec.documents.values import clean, shortest, shown
 from rowvec.support.decimals import MOST_DIGITS, loads
 from rowvec.support.intervals import interval_of
+from rowvec.support.plain_numbers import uuid_of
 from rowvec.types import ColumnType, is_bigint
 
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
@@ -34,8 +35,6 @@ _MILLISECONDS_FROM = 10**11
 _JULIAN_DAYS = (1_721_425.5, 5_373_484.5)
 """Of the years 1 to 9999."""
 _EPOCH_AS_JULIAN = 2_440_587.5
-_DIGITS_OF_DOUBLE = 15
-"""A double holds every integer of as many."""
 _INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*")
 _OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*|-\d+-.*")
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
@@ -247,7 +246,7 @@ def _to_uuid(value: Any) -> UUID | None:
         return UUID(bytes=value)
     if not isinstance(value, str):
         raise TypeError("not a UUID")
-    return UUID(value.strip()) if value.strip() else None
+    return uuid_of(value.strip()) if value.strip() else None
 
 
 def _to_json(value: Any) -> Any:
@@ -290,17 +289,13 @@ def _json_value(value: Any) -> Any:
     return clean(value if isinstance(value, str) else shown(value))
 
 
-def _json_number(value: float | Decimal) -> int | float | str:
-    """A number of JSON that has every digit of the decimal before its point; where a float has not, the digits as text.
-    Behind the point a float has enough: an average by PostgreSQL has 16 digits there and more, and filters compare it
-    as a number."""
+def _json_number(value: float | Decimal) -> int | float | Decimal | str:
+    """A number of JSON with every digit: a float where that has all of them. One of thousands of digits is its text."""
     if isinstance(value, float) or Decimal(repr(float(value))) == value:
         return float(value)
     if abs(value.adjusted()) > MOST_DIGITS:
         return str(value)
-    if value == value.to_integral_value():
-        return int(value)
-    return float(value) if float(value) and value.adjusted() < _DIGITS_OF_DOUBLE else format(value, "f")
+    return int(value) if value == value.to_integral_value() else value
 
 
 def _to_bytes(value: Any) -> bytes:

@@ -130,19 +130,22 @@ def to_json(where: Filter) -> dict[str, Any]:
         case Compare(op=Op.IS_NULL):
             return {_key(where.name): None}
         case Compare(op=Op.IN | Op.BETWEEN as op):
-            return {_key(where.name): {op.value: [_scalar(value) for value in where.value]}}
+            return {_key(where.name): {op.value: [_scalar(value, where) for value in where.value]}}
         case Compare(op=op):
-            return {_key(where.name): {op.value: _scalar(where.value)}}
+            return {_key(where.name): {op.value: _scalar(where.value, where)}}
 
 
 def _key(column: str) -> str:
     return column if column not in _LOGIC and reference(column) == column else quoted(column)
 
 
-def _scalar(value: Any) -> str | int | float | bool:
+def _scalar(value: Any, where: Compare) -> str | int | float | bool:
     if isinstance(value, Decimal) and value.is_finite():
         # A column of floats takes no text. One of decimals takes both, and only a text has more digits than a float.
         number = float(value)
         if Decimal(repr(number)) == value:
             return int(number) if number.is_integer() and abs(number) < 2**53 else number
+        if where.path:
+            # Inside JSON a text is compared with texts.
+            return number
     return value if isinstance(value, str | int | float) else str(value)

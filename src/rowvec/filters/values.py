@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from rowvec.support.intervals import interval_of
+from rowvec.support.plain_numbers import is_plain, uuid_of
 from rowvec.types import ColumnType, is_bigint
 
 _DIGITS = 300
+_MOMENT = re.compile(r"[0-9W-]+(?:[Tt ][0-9:.,]+(?:[Zz]|[-+][0-9:.]+)?)?")
 NAMES_OF_NULL = frozenset({"null", "none", "nil", "undefined"})
 """What other languages call a missing value."""
 
@@ -101,15 +104,20 @@ def _number(value: Any) -> float:
     return number
 
 
-def number_in_json(value: Any) -> int | float:
-    """JSON has no types of numbers: a whole one of 64 bits, such as an id, is compared to its last digit."""
+def number_in_json(value: Any) -> int | float | Decimal:
+    """JSON has no types of numbers: one that no double holds, such as an id, is compared to its last digit."""
     number, exact = _number(value), _number_of(value)
-    return exact if isinstance(exact, int) and abs(exact) >= 2**53 and is_bigint(exact) else number
+    if isinstance(exact, int) and abs(exact) >= 2**53 and is_bigint(exact):
+        return exact
+    return number if isinstance(exact, float) or Decimal(repr(number)) == exact else Decimal(exact)
 
 
 def _decimal(value: Any) -> Decimal:
     # By way of its digits: Decimal(0.1) has 55 of them.
-    return _sized(Decimal(value if isinstance(value, str) else str(_number_of(value))))
+    number = _sized(Decimal(value if isinstance(value, str) else str(_number_of(value))))
+    if isinstance(value, str) and not is_plain(value.removeprefix("+")):
+        raise ValueError("not written as a number")
+    return number
 
 
 def _boolean(value: Any) -> bool:
@@ -143,6 +151,9 @@ def _time(value: Any) -> dt.time:
 
 def _timestamp(value: Any) -> dt.datetime:
     if isinstance(value, str):
+        if _MOMENT.fullmatch(value) is None:
+            # Python takes any character between a date and a time.
+            raise ValueError("not written as a date or time")
         value = dt.datetime.fromisoformat(value)
     elif type(value) is dt.date:
         value = dt.datetime(value.year, value.month, value.day)
@@ -162,14 +173,14 @@ def _uuid(value: Any) -> UUID:
         return value
     if not isinstance(value, str):
         raise TypeError
-    return UUID(value)
+    return uuid_of(value)
 
 
-def _member(value: Any) -> str | float | bool:
+def _member(value: Any) -> str | float | Decimal | bool:
     """A scalar as JSON holds it."""
     if isinstance(value, str | bool):
         return value
-    return _integer(value) if isinstance(value, int) else _number(value)
+    return _integer(value) if isinstance(value, int) else number_in_json(value)
 
 
 def _nothing(value: Any) -> Any:

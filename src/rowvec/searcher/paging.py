@@ -21,7 +21,7 @@ from rowvec.filters.ordering import UNORDERED
 from rowvec.filters.values import CONVERT, clipped
 from rowvec.searcher.candidates import score_of
 from rowvec.stores.base import RowsHandle
-from rowvec.support.keys import key_of
+from rowvec.support.keys import parse_key
 from rowvec.types import Column, ColumnType, Hit, Key
 
 MAX_DEPTH = 10_000
@@ -260,7 +260,9 @@ class Cursor:
                 )
             if len(of) != len(_OTHERS):
                 raise ValueError("not of one search")
-            return cls(of, int(position), int(first), key_of(_held(key), key_type), _held(value))
+            if type(position) is not int or type(first) is not int:
+                raise ValueError("not a place")
+            return cls(of, position, first, _key(_held(key), key_type), _held(value))
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise _no_cursor(clipped(text)) from None
 
@@ -302,6 +304,13 @@ def _no_cursor(what: str) -> SearchError:
     )
 
 
+def _key(value: Any, kind: ColumnType) -> Key:
+    """Raises ValueError or OverflowError for one of another kind."""
+    if type(value) is not (int if kind is ColumnType.INTEGER else str):
+        raise ValueError("not a key of this pipeline")
+    return parse_key(str(value), kind)
+
+
 def _held(value: Any) -> Any:
     """Raises ValueError for a text that no database holds: anybody can make a cursor."""
     if isinstance(value, str) and b"\0" in value.encode():
@@ -327,8 +336,7 @@ def _plain(value: Any) -> Any:
 
 def _decimal(value: Any) -> Decimal:
     """Raises ValueError for one that no column holds."""
-    number = Decimal(value)
-    return number if number.is_infinite() else CONVERT[ColumnType.DECIMAL](number)
+    return Decimal(value) if value in ("Infinity", "-Infinity") else CONVERT[ColumnType.DECIMAL](value)
 
 
 _READ: Mapping[ColumnType, Callable[[Any], Any]] = {

@@ -17,17 +17,10 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp.types import (
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    CallToolResult,
-    ErrorData,
-    InputRequiredResult,
-    JSONRPCError,
-    ToolAnnotations,
-)
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ConfigDict, ValidationError, create_model
 
+from rowvec.serve.mcp_messages import Lines, refusal
 from rowvec.serve.problems import Problem, of_validation
 
 
@@ -47,11 +40,16 @@ def tool(function: Callable[..., Any], annotations: ToolAnnotations) -> Tool:
     return made.model_copy(update={"fn_metadata": strict, "parameters": arguments.model_json_schema(by_alias=True)})
 
 
+_TEXTS = frozenset({"query", "key", "id"})
+
+
 class _Arguments(FuncMetadata):
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Clients send lists and objects as texts of JSON. A query is a text, also where it is JSON."""
+        """Clients send lists as texts of JSON. A query, a key and an id are texts, also where they are JSON. So is a
+        filter, whose own reader refuses a name that is there twice."""
         parsed = super().pre_parse_json(data)
-        return {**parsed, "query": data["query"]} if "query" in data else parsed
+        kept = (name for name, value in parsed.items() if name in _TEXTS or isinstance(value, dict))
+        return {**parsed, **{name: data[name] for name in kept}}
 
 
 class Server(MCPServer[Any]):
@@ -71,29 +69,22 @@ class Server(MCPServer[Any]):
 
     async def run_stdio_async(self) -> None:
         """A line that cannot be read is answered. The SDK passes over it, and whoever sent it would wait."""
-        async with stdio_server() as (lines, answers), create_task_group() as tasks:
+        lines = Lines.of_stdin()
+        async with stdio_server(lines) as (messages, answers), create_task_group() as tasks:
             forward, requests = create_memory_object_stream[SessionMessage | Exception](0)
 
             async def pass_on() -> None:
                 async with forward:
-                    async for line in lines:
-                        if isinstance(line, Exception):
-                            await answers.send(_unread(line))
+                    async for message in messages:
+                        refused = refusal(lines.taken.popleft(), message if isinstance(message, Exception) else None)
+                        if refused is not None:
+                            await answers.send(SessionMessage(refused))
                         else:
-                            await forward.send(line)
+                            await forward.send(message)
 
             tasks.start_soon(pass_on)
             lowlevel = self._lowlevel_server
             await lowlevel.run(requests, answers, lowlevel.create_initialization_options())
-
-
-def _unread(error: Exception) -> SessionMessage:
-    reasons = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else []
-    if any(each["type"] == "json_invalid" for each in reasons):
-        what = ErrorData(code=PARSE_ERROR, message=f"The line is not JSON: {reasons[0]['ctx']['error']}.")
-    else:
-        what = ErrorData(code=INVALID_REQUEST, message="The line is not a message of JSON-RPC 2.0.")
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=what))
 
 
 def in_words(problem: Problem) -> ToolError:

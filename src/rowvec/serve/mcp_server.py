@@ -18,13 +18,14 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from pydantic_core import to_jsonable_python
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from rowvec import __version__
 from rowvec.errors import RowvecError
 from rowvec.searcher import Mode, Refine, SearchResult
 from rowvec.serve.choosing import choose
 from rowvec.serve.mcp_arguments import Server, in_words, tool
+from rowvec.serve.mcp_messages import Once
 from rowvec.serve.models import (
     After,
     Distinct,
@@ -34,7 +35,9 @@ from rowvec.serve.models import (
     Offset,
     Order,
     Passages,
+    Plain,
     QueryText,
+    RowKey,
     SearchReply,
     Typos,
 )
@@ -59,7 +62,7 @@ INSTRUCTIONS = (
 READING = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 Pipeline = Annotated[str | None, Field(description="Name of the pipeline. Optional if there is only one.")]
-Limit = Annotated[int, Field(ge=1, le=100, description="Maximum number of rows.")]
+Limit = Annotated[int, Plain, Field(ge=1, le=100, description="Maximum number of rows.")]
 Where = Annotated[
     Filters | None,
     Field(
@@ -189,7 +192,7 @@ class Tools:
 
     async def similar(
         self,
-        key: Annotated[str, Field(max_length=10_000, description="The key of a row: the id in `search_rows`.")],
+        key: Annotated[RowKey, Field(description="The key of a row: the id in `search_rows`.")],
         ctx: Context[Any, Any],
         pipeline: Pipeline = None,
         limit: Limit = 10,
@@ -197,8 +200,9 @@ class Tools:
     ) -> SearchReply:
         """Find the rows nearest to a row."""
         service = self._chosen(ctx, pipeline)
-        asked = service.similar, key, limit, False, passages
-        return _reply(*await self._searched(service, "similar", key, None, *asked))
+        sought = str(key)
+        asked = service.similar, sought, limit, False, passages
+        return _reply(*await self._searched(service, "similar", sought, None, *asked))
 
     async def describe(self, ctx: Context[Any, Any], pipeline: Pipeline = None) -> Pipelines:
         """List the pipelines: their columns with types, the ways to search, and a few rows as examples."""
@@ -258,7 +262,7 @@ def routes(server: MCPServer[Any], most: int) -> list[BaseRoute]:
     Args:
         most: bytes that a request may have.
     """
-    return list(
+    found = list(
         server.streamable_http_app(
             streamable_http_path=PATH,
             stateless_http=True,
@@ -268,6 +272,10 @@ def routes(server: MCPServer[Any], most: int) -> list[BaseRoute]:
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         ).routes
     )
+    for route in found:
+        if isinstance(route, Route):
+            route.app = Once(route.app)
+    return found
 
 
 async def _told(answer: Awaitable[T]) -> T:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
 from rowvec.ranking import LONGEST_EXPRESSION, MOST_DAYS, MOST_WEIGHT, Fusion
 from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, MAX_TEXTS, Mode, Refine
+from rowvec.support.plain_numbers import plain
 
 
 def _searchable(query: str) -> str:
@@ -24,10 +25,12 @@ QueryText = Annotated[
     Field(min_length=1, max_length=MAX_QUERY, description="What to look for, in plain words.", examples=["brake pads"]),
     AfterValidator(_searchable),
 ]
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of hits.", examples=[20])]
+Plain = BeforeValidator(plain)
+"""Of each number that may come as text, in an address or from an agent."""
+Limit = Annotated[int, Plain, Field(ge=1, le=MAX_LIMIT, description="Maximum number of hits.", examples=[20])]
 Explain = Annotated[bool, Field(description="Give each hit the parts of its score.")]
 Passages = Annotated[
-    int, Field(ge=0, le=MAX_PASSAGES, description="Maximum number of passages that are shown of each hit.")
+    int, Plain, Field(ge=0, le=MAX_PASSAGES, description="Maximum number of passages that are shown of each hit.")
 ]
 Rerank = Annotated[
     bool | None,
@@ -61,6 +64,15 @@ WhichGeneration = Annotated[
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
 
+def _key(given: Any) -> Any:
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise ValueError("it must be a whole number or a text")
+    return given
+
+
+RowKey = Annotated[int | str, BeforeValidator(_key)]
+
+
 def _condition(given: Any) -> Any:
     if not isinstance(given, dict | str):
         raise ValueError('it must be an object, such as {"price": {"<": 100}}, or a text, such as "price < 100"')
@@ -86,13 +98,13 @@ Facets = Annotated[
     ),
 ]
 FacetLimit = Annotated[
-    int, Field(ge=1, le=MAX_FACET_VALUES, description="Maximum number of values that a facet lists.")
+    int, Plain, Field(ge=1, le=MAX_FACET_VALUES, description="Maximum number of values that a facet lists.")
 ]
 Distinct = Annotated[
     str | None,
     Field(description="A metadata column: each of its values has one hit, the best. A row without a value is its own."),
 ]
-Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET, description="This many hits are left out first.")]
+Offset = Annotated[int, Plain, Field(ge=0, le=MAX_OFFSET, description="This many hits are left out first.")]
 After = Annotated[
     str | None, Field(description="`next` of the page before, in place of an offset; everything else as it was.")
 ]
@@ -179,7 +191,7 @@ class BrowseRequest(PageRequest):
 
 class EventRequest(Request):
     query_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="As the reply of the search gave it.")]
-    key: Annotated[int | str, Field(description="The id of a hit of that reply.")]
+    key: Annotated[RowKey, Field(description="The id of a hit of that reply.")]
     type: Annotated[Literal["click", "conversion"], Field(description="It was opened, or it was what they wanted.")]
     position: Annotated[int | None, Field(ge=1, le=MAX_LIMIT, description="Its place in the list, from 1.")] = None
 
@@ -189,7 +201,7 @@ class EventReply(BaseModel):
 
 
 class TextsRequest(Request):
-    ids: Annotated[list[int | str], Field(max_length=MAX_TEXTS, description="Of rows.", examples=[[4711, 4712]])]
+    ids: Annotated[list[RowKey], Field(max_length=MAX_TEXTS, description="Of rows.", examples=[[4711, 4712]])]
 
 
 class RowText(BaseModel):

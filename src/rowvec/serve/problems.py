@@ -146,7 +146,7 @@ def of_validation(errors: Sequence[Mapping[str, Any]], known: Sequence[str] = ()
     name = ".".join(str(step) for step in path if not (has_forms and "[" in str(step)))
     if first["type"] == "missing" or not path:
         what = f"{name!r} is missing" if path else f"The {where} is missing or not a JSON object"
-        hint = "Send the body as application/json." if where == "body" and not path else None
+        hint = "Send a JSON object, as application/json." if where == "body" and not path else None
         return Problem(422, f"{what}.", hint, param=name or None)
     if first["type"] == "extra_forbidden":
         return Problem(

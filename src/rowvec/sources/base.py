@@ -120,6 +120,19 @@ class Witnessed(Protocol):
         ...
 
 
+@runtime_checkable
+class Retyped(Protocol):
+    """A source whose columns may get other types, come and go while it is open."""
+
+    def retyped(self) -> bool:
+        """Whether they are others than when it was opened: what is read would not be of its type.
+
+        Raises:
+            SourceError, SourceUnavailable: it cannot be read now.
+        """
+        ...
+
+
 def names_of(columns: Sequence[Column], key: str, chosen: Iterable[str]) -> tuple[str, ...]:
     """The names of the chosen columns and of the key, in the source's own order.
 

@@ -82,9 +82,11 @@ def inferred(values: Iterable[Any]) -> ColumnType:
     """The type of a column that declares none, from a sample of its values.
 
     The one type that all of them have; NUMBER for integers and floats together, DECIMAL where decimals are among
-    them; TEXT for every other mixture, and without a value to look at.
+    them; JSON for lists and objects; TEXT for every other mixture, and without a value to look at.
     """
     kinds = {_BY_VALUE.get(type(value), ColumnType.TEXT) for value in values if value is not None}
     if len(kinds) > 1 and kinds <= {ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL}:
         return ColumnType.DECIMAL if ColumnType.DECIMAL in kinds else ColumnType.NUMBER
+    if kinds == {ColumnType.ARRAY, ColumnType.JSON}:
+        return ColumnType.JSON
     return kinds.pop() if len(kinds) == 1 else ColumnType.TEXT

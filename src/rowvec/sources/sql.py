@@ -100,6 +100,7 @@ class SqlSource:
             self._relation = relation_of(connection, self._database, table, query)
             found = self._database.columns(connection, self._relation, remembered)
             self._check_names([column.name for column in found])
+            self._found = found
             self.columns: Sequence[Column] = in_order(found, remembered)
             declared = next(column.type for column in found if column.name == self.key)
             self.key_type = type_of_keys(self._database, self._relation, self.key, declared)
@@ -114,6 +115,11 @@ class SqlSource:
             if self.key_type is ColumnType.TEXT:
                 self._order = self._database.order(connection, self._relation, self.key)
             self._has_index = self._database.pages_by_index(connection, self._relation, self.key, self._order)
+
+    def retyped(self) -> bool:
+        """See `Retyped`. It costs one question to the server; SQLite looks at the values of columns without a type."""
+        with self._database.connect() as connection:
+            return self._database.columns(connection, self._relation, self.columns) != self._found
 
     def select(self, columns: Sequence[str]) -> None:
         self._names = names_of(self.columns, self.key, columns)

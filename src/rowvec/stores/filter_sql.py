@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from rowvec.filters import And, Compare, Filter, Not, Op, Or, Wild, letter_cases, lowered, pattern
+from rowvec.support.decimals import dumps
 from rowvec.support.stretches import stretches
 from rowvec.types import ColumnType
 
@@ -101,7 +102,8 @@ class Postgres:
 
     def value(self, value: Any, where: Compare) -> Any:
         # As a numeric, like what JSON holds: a number of 400 digits would be an error as a float.
-        return Decimal(repr(value)) if where.path and where.type is ColumnType.NUMBER else value
+        in_json = where.path and where.type is ColumnType.NUMBER and not isinstance(value, Decimal)
+        return Decimal(repr(value)) if in_json else value
 
     def member(self, operand: str, values: list[Any]) -> Sql:
         return f"{operand} = any(%s)", [values]
@@ -165,7 +167,7 @@ class Postgres:
 
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         # A list on the right: '[1]' @> '1' is true as well, but so is '1' @> '1'.
-        return f"({name})::jsonb @> %s::jsonb", [*inner, json.dumps([value])]
+        return f"({name})::jsonb @> %s::jsonb", [*inner, dumps([value])]
 
 
 class Sqlite:
@@ -295,7 +297,8 @@ class Sqlite:
             test, values = f"member.type = '{json.dumps(value)}'", []
         else:
             types = "'text'" if isinstance(value, str) else "'integer', 'real'"
-            test, values = f"member.type in ({types}) and member.value = ?", [value]
+            test = f"member.type in ({types}) and member.value = ?"
+            values = [float(value) if isinstance(value, Decimal) else value]
         found = f"exists (select 1 from json_each({name}) as member where {test})"
         # A missing array is unknown, where exists() alone would say false.
         return f"case when json_type({name}) = 'array' then {found} when {name} is not null then false end", [

@@ -11,7 +11,8 @@ POSTGRES, MYSQL = 5432, 3306
 _VARIABLES = {"user": "PGUSER", "host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE"}
 
 _UNUSABLE = re.compile(
-    r"(?:connection is bad: )?invalid (?:connection option|URI query parameter|integer value|port number|\S+ value:)"
+    r"(?:connection is bad: )?(?:invalid (?:connection option|URI query parameter|integer value|port number|\S+ value:)"
+    r"|could not match [0-9]+ |definition of service |service file |bad value for )"
 )
 
 
@@ -21,15 +22,31 @@ def is_unusable(line: str) -> bool:
 
 
 def postgres_address(parts: Mapping[str, Any]) -> str:
-    """User, host, port and database.
+    """User, host, port and database; the service where that says them.
 
     Args:
         parts: libpq's parameters of a connection.
     """
+    service = parts.get("service") or os.environ.get("PGSERVICE")
+    if service and not (parts.get("host") or parts.get("hostaddr")):
+        # It comes before the environment. The file that has it may be anywhere on the machine.
+        return f"service {service}" + (f", database {parts['dbname']}" if parts.get("dbname") else "")
     told = {name: parts.get(name) or os.environ.get(variable) for name, variable in _VARIABLES.items()}
-    host = told["host"] or parts.get("hostaddr") or "localhost"
-    port = str(told["port"] or "").strip(",") or POSTGRES
-    return f"{told['user'] or 'default user'}@{host}:{port}/{told['dbname'] or ''}"
+    hosts = str(told["host"] or parts.get("hostaddr") or "localhost").split(",")
+    ports = str(told["port"] or "").split(",")
+    # One port is for every host.
+    ports = [port or str(POSTGRES) for port in (ports * len(hosts) if len(ports) == 1 else ports)]
+    if len(set(ports)) == 1:
+        place = f"{','.join(map(_bracketed, hosts))}:{ports[0]}"
+    elif len(ports) == len(hosts):
+        place = ",".join(f"{_bracketed(host)}:{port}" for host, port in zip(hosts, ports, strict=True))
+    else:
+        place = f"{','.join(hosts)}:{','.join(ports)}"
+    return f"{told['user'] or 'default user'}@{place}/{told['dbname'] or ''}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def mysql_address(parts: Mapping[str, Any]) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 
 _FAR = re.compile(r"[eE][-+]?[0-9]{3}|[0-9.]{17}")
 _MANY_DIGITS = re.compile(r"[0-9]{300}")
+_MARK = "\0"
+_MARKED = re.compile(r'"\\u0000"')
+"""The mark as JSON, which no text is: a quote within one has a backslash before it, and a backslash has another."""
 DOUBLE_DIGITS = 17
 """A double is told from every other one by this many digits."""
 MOST_DIGITS = 4000
@@ -47,6 +50,25 @@ def loads(text: str, made: Callable[[list[tuple[str, Any]]], Any] | None = None)
         return json.loads(text, object_pairs_hook=made)
     whole = _long_integer if _MANY_DIGITS.search(text) else None
     return json.loads(text, parse_float=_far_number, parse_int=whole, object_pairs_hook=made)
+
+
+def dumps(value: Any) -> str:
+    """JSON in which a decimal is a number with all of its digits, which `loads` gives back.
+
+    Args:
+        value: what JSON can say, and finite decimals; no text in it has a NUL.
+    """
+    found: list[str] = []
+
+    def marked(decimal: Any) -> str:
+        if not isinstance(decimal, Decimal):
+            raise TypeError(f"{type(decimal).__name__} is not JSON")
+        found.append(format(decimal, "f") if abs(decimal.adjusted()) <= MOST_DIGITS else str(decimal))
+        return _MARK
+
+    said = json.dumps(value, ensure_ascii=False, default=marked)
+    numbers = iter(found)
+    return _MARKED.sub(lambda _: next(numbers), said) if found else said
 
 
 def _long_integer(text: str) -> int | str:

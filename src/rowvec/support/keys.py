@@ -6,6 +6,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+from rowvec.support.plain_numbers import uuid_of
 from rowvec.types import ColumnType, Key, is_bigint
 
 _INTEGER = re.compile(r"-?[0-9]+")
@@ -32,8 +33,10 @@ def parse_key(text: str, kind: ColumnType) -> Key:
         ValueError: it is not a key of that kind.
         OverflowError: it is an integer of more than 64 bits, which no row has.
     """
+    if kind is ColumnType.UUID:
+        return uuid_of(text)
     if kind is not ColumnType.INTEGER:
-        return key_of(text, kind)
+        return text
     if _INTEGER.fullmatch(text) is None:
         raise ValueError(f"{text[:40]!r} is not an integer")
     if len(text) > _DIGITS or not is_bigint(int(text)):

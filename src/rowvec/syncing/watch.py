@@ -17,6 +17,7 @@ from rowvec.errors import ConfigError, GenerationChanged, Locked, RowvecError
 from rowvec.generations.lifecycle import Course, Tell, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Notifier, Selection, Watchable
+from rowvec.sources.told_types import changes
 from rowvec.stores.runs import OnReport, Report
 from rowvec.support.keys import key_of
 from rowvec.support.retry import is_transient
@@ -81,6 +82,15 @@ def watch(
         SourceError, EmbedderError, StoreError: what does not pass by waiting.
     """
     work = _Watching(pipeline, allow_delete, every, progress, note, stop or threading.Event())
+    try:
+        _watch(work, notifier)
+    finally:
+        if work.pipeline is not pipeline:
+            work.pipeline.leave()
+    return work.total
+
+
+def _watch(work: _Watching, notifier: Listener) -> None:
     pauses = _pauses()
     while not work.stop.is_set():
         try:
@@ -92,9 +102,8 @@ def watch(
         except RowvecError as error:
             if not (is_transient(error) or isinstance(error, Locked)):
                 raise
-            note(f"{error.message} {AGAIN}")
+            work.note(f"{error.message} {AGAIN}")
             work.stop.wait(next(pauses))
-    return work.total
 
 
 def _pauses() -> Iterator[float]:
@@ -127,6 +136,7 @@ class _Watching:
         self.live: Fingerprint | None = None
 
     def catch_up(self) -> None:
+        self._renewed()
         self._sync(Options(allow_delete=self.allow_delete))
         self.caught_up_at = time.monotonic()
 
@@ -141,13 +151,24 @@ class _Watching:
                 self.catch_up()
 
     def _carry_out(self, named: set[Any], many: bool) -> None:
-        if many:
+        if many or self._renewed():
             self.catch_up()
             return
         keys: list[Any] = [key_of(each, self.pipeline.source.key_type) for each in named if each is not None]
         if keys:
             selection = Selection(keys=tuple(sorted(keys)))
             self._sync(Options(selection, allow_delete=self.allow_delete, followed=True))
+
+    def _renewed(self) -> bool:
+        """Whether columns of the table have changed: then every row may be another one."""
+        before, now = self.pipeline, self.pipeline.current()
+        if now is before:
+            return False
+        for said in changes(before.source.columns, now.source.columns):
+            self.note(said)
+        self.pipeline = now
+        before.leave()
+        return True
 
     def _tell(self, text: str) -> None:
         """What is so with every sync, as after a rollback, is said once."""

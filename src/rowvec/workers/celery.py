@@ -19,10 +19,11 @@ from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
-from celery.signals import before_task_publish, setup_logging, worker_init, worker_process_shutdown
+from celery.signals import after_setup_logger, before_task_publish, setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
 from rowvec.api.project import Project
+from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, RowvecError, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.ledger import Ledger
@@ -30,13 +31,13 @@ from rowvec.stores.runs import OnReport, Report
 from rowvec.support import clocks, logs
 from rowvec.support.stored import from_json
 from rowvec.types import Fingerprint
-from rowvec.workers import asked, jobs, sql_queue
+from rowvec.workers import asked, jobs, outages, sql_queue
 from rowvec.workers.again import PAUSE
 from rowvec.workers.ending import told_to_end
 from rowvec.workers.ranges import report_of
 from rowvec.workers.ranges import sync_range as carry_out_range
 from rowvec.workers.schedule import AFTER_RUN
-from rowvec.workers.settings import celery_settings, load_config, reachable
+from rowvec.workers.settings import broker_address, celery_settings, load_config, reachable
 
 logger = logging.getLogger("rowvec.workers")
 
@@ -279,16 +280,17 @@ def _check_batch_size(value: Any) -> None:
 @contextmanager
 def _opened(name: str | None) -> Iterator[Pipeline]:
     """A pipeline whose model stays loaded in this process. A store that broke opens its connections again."""
-    yield _assembled(os.getpid(), name)
+    yield _door(os.getpid(), name).current
 
 
 @cache
-def _assembled(process: int, name: str | None) -> Pipeline:
+def _door(process: int, name: str | None) -> ProjectPipeline:
     # By process: what a parent opened before it forked is not for its children.
-    made = Project(load_config().path).pipeline(name).assembled
+    made = Project(load_config().path).pipeline(name)
+    store = made.assembled.store
     # A store that does not answer now is for the task to tell.
     with suppress(RowvecError):
-        differs = clocks.difference(clocks.ahead(made.store), "the store")
+        differs = clocks.difference(clocks.ahead(store), "the store")
         if differs is not None:
             logger.warning("%s. %s", differs, clocks.SET)
     return made
@@ -299,6 +301,13 @@ if logs.wanted():
     @setup_logging.connect
     def _log_json(loglevel: int | str | None = None, **_: Any) -> None:
         logs.install(loglevel or logging.INFO)
+        outages.install(broker_address())
+
+else:
+
+    @after_setup_logger.connect
+    def _say_outages_once(**_: Any) -> None:
+        outages.install(broker_address())
 
 
 @before_task_publish.connect
@@ -329,4 +338,4 @@ def _be_patient(**_: Any) -> None:
 
 @worker_process_shutdown.connect
 def _forget(**_: Any) -> None:
-    _assembled.cache_clear()
+    _door.cache_clear()

@@ -62,6 +62,8 @@ def celery_settings(loaded: Config) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
+        # By default a worker ends after about 50 minutes.
+        "broker_connection_max_retries": None,
         "broker_connection_timeout": CONNECT_SECONDS,
         "broker_transport_options": _transport(broker, int(workers.redeliver_after.total_seconds())),
         "redis_socket_connect_timeout": CONNECT_SECONDS,
@@ -142,6 +144,15 @@ def check_broker() -> None:
         connection.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS)
 
 
+def broker_address() -> str:
+    """Without a password."""
+    from rowvec.workers.celery import app
+
+    connection = app.connection_for_write()
+    # Kombu writes a masked password even into an address that has none.
+    return str(connection.as_uri() if connection.password else connection.as_uri().replace("://:**@", "://"))
+
+
 @contextmanager
 def reachable() -> Iterator[None]:
     """Raise what Celery says of a broker or a result store that does not answer as BrokerUnavailable."""
@@ -151,12 +162,10 @@ def reachable() -> Iterator[None]:
 
     from rowvec.workers.celery import app
 
-    connection = app.connection_for_write()
     # Each kind of result store raises errors of its own driver.
     of_backend = getattr(app.backend, "connection_errors", ())
-    refusals = (*connection.channel_errors, *getattr(app.backend, "channel_errors", ()))
-    # Kombu writes a masked password even into an address that has none.
-    broker = connection.as_uri() if connection.password else connection.as_uri().replace("://:**@", "://")
+    refusals = (*app.connection_for_write().channel_errors, *getattr(app.backend, "channel_errors", ()))
+    broker = broker_address()
     try:
         yield
     except (OperationalError, BackendError, DBAPIError, ConnectionError, TimeoutError, *of_backend) as error:

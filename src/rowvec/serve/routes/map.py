@@ -23,7 +23,7 @@ from rowvec.maps.draw import EmbeddingMap
 from rowvec.searcher import SearchResult
 from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import context_of
-from rowvec.serve.models import Limit, QueryText, SearchMode
+from rowvec.serve.models import Limit, Plain, QueryText, SearchMode
 from rowvec.serve.page.aspects import ASPECTS, NOTHING, aspect_column, aspect_values
 from rowvec.serve.page.colours import GONE, LEFT_OUT, NONE, OTHER, best_column, can_colour, colour
 from rowvec.serve.parameters import Router
@@ -174,7 +174,7 @@ def _add_picture(router: Router, picked: Picked) -> None:
         return Response(body, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
     @router.get("/names")
-    async def names(request: Request, version: int, pipeline: str | None = None) -> Response:
+    async def names(request: Request, version: Annotated[int, Plain], pipeline: str | None = None) -> Response:
         _, file = picked(request, pipeline)
         found = await context_of(request).side_threads.run(file.names, version)
         return json_reply([{**asdict(each), "words": list(each.words)} for each in found])
@@ -186,8 +186,8 @@ def _add_rows(router: Router, picked: Picked) -> None:
     @router.get("/rows")
     async def rows(
         request: Request,
-        version: int,
-        points: Annotated[str, Query(pattern=r"^\d{1,9}(,\d{1,9}){0,99}$")],
+        version: Annotated[int, Plain],
+        points: Annotated[str, Query(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,99}$")],
         pipeline: str | None = None,
     ) -> Response:
         service, file = picked(request, pipeline)
@@ -197,8 +197,8 @@ def _add_rows(router: Router, picked: Picked) -> None:
     @router.get("/row")
     async def row(
         request: Request,
-        version: int,
-        point: Annotated[int | None, Query(ge=0)] = None,
+        version: Annotated[int, Plain],
+        point: Annotated[int | None, Plain, Query(ge=0)] = None,
         id: Annotated[str | None, Query(max_length=10_000)] = None,
         pipeline: str | None = None,
     ) -> Response:
@@ -209,7 +209,7 @@ def _add_rows(router: Router, picked: Picked) -> None:
     async def search(
         request: Request,
         query: Annotated[QueryText, Query()],
-        version: int,
+        version: Annotated[int, Plain],
         mode: Annotated[SearchMode, Query()] = "semantic",
         limit: Annotated[Limit, Query()] = 100,
         filters: Filters = None,

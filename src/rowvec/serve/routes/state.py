@@ -16,6 +16,7 @@ from rowvec.auditing.neighbours import BOUND, ROWS
 from rowvec.pipeline_status import Status
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.guard.guard import AUTHORISED
+from rowvec.serve.models import Plain
 from rowvec.serve.parameters import Router
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import json_reply
@@ -46,9 +47,11 @@ def state_routes(pick: Pick) -> Router:
         request: Request,
         service: Service = Depends(pick),
         rows: Annotated[
-            int, Query(ge=1, le=MOST_COMPARED, description="As many are compared with their nearest.")
+            int, Plain, Query(ge=1, le=MOST_COMPARED, description="As many are compared with their nearest.")
         ] = ROWS,
-        bound: Annotated[float, Query(gt=0, le=1, description="Cosine from which on two rows are a pair.")] = BOUND,
+        bound: Annotated[
+            float, Plain, Query(gt=0, le=1, description="Cosine from which on two rows are a pair.")
+        ] = BOUND,
         fresh: Annotated[
             bool, Query(description="Look again; else what was found in the last 10 minutes will do.")
         ] = False,

@@ -22,6 +22,8 @@ _MODES = {
     "verify_identity": ("verify_identity", "verify_full"),
 }
 _YES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_CHECK_WORDS = _YES | {"required": True, "optional": True, "none": False}
+"""PyMySQL takes names of Python's modes too. `optional` asks the server for a certificate, which each server has."""
 _NUMBERS = ("connect_timeout", "max_allowed_packet", "port", "read_timeout", "write_timeout")
 _TEXTS = (
     "bind_address", "database", "host", "password", "program_name", "read_default_file", "read_default_group",
@@ -37,7 +39,10 @@ _SET_BY_US = (
 _KNOWN = ("ssl_mode", *_TLS, *_NUMBERS, *_TEXTS)
 _LONGEST = 31_536_000
 """Seconds of a year: the driver waits no longer for a connection."""
-_OTHER_NAMES = {"sslmode": "ssl_mode", "ssl": "ssl_mode", "tls": "ssl_mode", "db": "database", "passwd": "password"}
+_OTHER_NAMES = {
+    "sslmode": "ssl_mode", "ssl": "ssl_mode", "tls": "ssl_mode", "db": "database", "passwd": "password",
+    "ssl_verify_server_cert": "ssl_verify_identity",
+}  # fmt: skip
 
 
 def arguments(url: URL) -> dict[str, Any]:
@@ -138,6 +143,7 @@ def _mode(told: Mapping[str, str]) -> str | None:
 
 
 def _yes(name: str, value: str) -> bool:
-    if value.lower() not in _YES:
+    words = _CHECK_WORDS if name in _CHECKS else _YES
+    if value.lower() not in words:
         raise ConfigError(f"source.url: {name} is {value[:40]!r}.", hint="Write true or false.")
-    return _YES[value.lower()]
+    return words[value.lower()]

@@ -278,7 +278,9 @@ class PostgresDatabase(Database):
         line = _first_line(error)
         code = getattr(error, "sqlstate", None)
         if code is None and is_unusable(line):
-            return self.refused(line, "Correct what source.url (or --from) says after its question mark.")
+            return self.refused(
+                line, "Correct the host, the port or what source.url (or --from) says after its question mark."
+            )
         if code is None and isinstance(error, psycopg.OperationalError):
             if "authentication failed" in line or "no password supplied" in line:
                 return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)

@@ -128,6 +128,9 @@ def _value_of(scalar: Any, pa: Any) -> Any:
             if scalar.type.tz not in (None, "UTC"):
                 # The last hours of the year 9999 are in the year 10000 east of Greenwich.
                 return _value_of(scalar.cast(pa.timestamp(scalar.type.unit, "UTC")), pa)
+        if pa.types.is_date32(scalar.type) and abs(scalar.value) > _MOST_SECONDS // 86_400:
+            # Arrow's own text is "<value out of range: 2147483647>".
+            return f"{scalar.value} days since 1970"
         # A time that Arrow has and Python has not, such as the year 20000, stays text.
         try:
             return scalar.cast(pa.string()).as_py()

@@ -82,6 +82,7 @@ class FilesSource:
         self._declared = columns is not None
         filtered = {each.column.split(".")[0] for each in compares(where)} if where is not None else set()
         wanted = None if columns is None else {*columns, key, *([cursor] if cursor else []), *filtered}
+        self._wanted, self._looked_at = wanted, files
         self.columns: Sequence[Column] = self._look(files, remembered, wanted)
         names = [column.name for column in self.columns]
         self._check_columns(files[0], names)
@@ -94,6 +95,16 @@ class FilesSource:
         self._spool: Spool | None = None
         self._spooled: list[File] = []
         self.select(names if columns is None else columns)
+
+    def retyped(self) -> bool:
+        """See `Retyped`. Nothing is read where no file has changed."""
+        files = find(self._paths, self._base)
+        if files == self._looked_at:
+            return False
+        if self._look(files, self.columns, self._wanted) != self.columns:
+            return True
+        self._looked_at = files
+        return False
 
     def select(self, columns: Sequence[str]) -> None:
         self._names = names_of(self.columns, self.key, columns)

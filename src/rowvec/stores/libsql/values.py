@@ -7,7 +7,6 @@ digits as text and are compared as numbers.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 from collections.abc import Sequence
 from decimal import Decimal
@@ -16,6 +15,7 @@ from uuid import UUID
 
 from rowvec.errors import DataRefused, StoreError
 from rowvec.stores.filter_sql import SORTABLE, sortable
+from rowvec.support.decimals import dumps, loads
 from rowvec.support.intervals import interval_of
 from rowvec.types import Column, ColumnType, Key, is_bigint
 
@@ -59,7 +59,7 @@ def value_in(value: Any, column: Column) -> Any:
         case ColumnType.BYTES:
             return bytes(_checked(value, bytes | bytearray | memoryview))
         case ColumnType.JSON | ColumnType.ARRAY:
-            return _text(json.dumps(value, ensure_ascii=False, default=str))
+            return _text(dumps(value))
         case ColumnType.UUID:
             return str(UUID(str(value)))
         case ColumnType.INTERVAL:
@@ -77,7 +77,7 @@ def value_out(value: Any, column: Column) -> Any:
         case ColumnType.BOOLEAN:
             return bool(value)
         case ColumnType.JSON | ColumnType.ARRAY:
-            return json.loads(value)
+            return loads(value)
         case ColumnType.UUID:
             return UUID(value)
         case ColumnType.DATE:

@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.abc import AdaptContext
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, TransactionStatus
+from psycopg.types.json import set_json_loads
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.driver_errors import connect_error, translated
@@ -26,6 +27,7 @@ from rowvec.stores.postgres.intervals import register_intervals
 from rowvec.stores.postgres.session import Cursor, Session, Settings, scope_of, set_local
 from rowvec.stores.pulse import Address, Silent
 from rowvec.support.addresses import postgres_address
+from rowvec.support.decimals import loads
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING
@@ -112,11 +114,17 @@ def _opened(url: str, seconds: float | None, like: AdaptContext | None = None) -
         if isinstance(error, psycopg.errors.ConnectionTimeout) or not revive(url):
             raise
         session = Session.connect(url, autocommit=True, cursor_factory=Cursor, context=like, **options)
+    set_json_loads(_exact, session)
     info = session.info
     session.address = {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None}
     if seconds is not None:
         session.watch = _limited(seconds)
     return session
+
+
+def _exact(raw: str | bytes) -> Any:
+    """JSON with every digit of its numbers."""
+    return loads(raw if isinstance(raw, str) else bytes(raw).decode())
 
 
 def _limited(seconds: float) -> Callable[[Session, float], None]:

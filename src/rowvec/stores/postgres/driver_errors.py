@@ -128,7 +128,8 @@ def connect_error(location: str, error: psycopg.OperationalError) -> RowvecError
 
 def _unusable(error: psycopg.Error) -> StoreError:
     return StoreError(
-        f"store.url cannot be used: {_first_line(error)}", hint="Correct what it says after its question mark."
+        f"store.url cannot be used: {_first_line(error)}",
+        hint="Correct its host, its port or what it says after its question mark.",
     )
 
 

@@ -18,6 +18,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.connect import is_lent
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
+from rowvec.support.decimals import dumps
 from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType, Document, Entry, Key, Vector
 
@@ -190,7 +191,7 @@ def _same(value: Any) -> Any:
 def adapter(kind: ColumnType) -> Callable[[Any], Any]:
     """What makes a metadata value one that the driver takes for that type; None may be among the values."""
     if kind in (ColumnType.JSON, ColumnType.ARRAY):
-        return lambda value: None if value is None else Jsonb(value)
+        return lambda value: None if value is None else Jsonb(value, dumps)
     if kind is ColumnType.INTERVAL:
         return lambda value: None if value is None else interval_of(value)
     if kind is ColumnType.TIMESTAMP:
