@@ -73,7 +73,7 @@ def check_files(declared: PipelineConfig) -> None:
     one, other = Path(rows[1]), Path(vectors.removeprefix("file:").partition("?")[0])
     if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
         raise ConfigError(
-            f"Pipeline {declared.name!r}: {other} holds the rows and cannot hold the vectors too:"
+            f"Pipeline {declared.name!r}: store.url is {other}, which holds the rows and cannot hold the vectors too:"
             " two SQLite libraries in one process would damage it.",
             hint='Give the store a file of its own, such as url = "embeddings.db".',
         )
