@@ -75,7 +75,7 @@ def check_files(declared: PipelineConfig) -> None:
     one, other = file_of_rows(rows, Path()), file_of(vectors)
     if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
         raise ConfigError(
-            f"Pipeline {declared.name!r}: {other} holds the rows and cannot hold the vectors too:"
+            f"Pipeline {declared.name!r}: store.url is {other}, which holds the rows and cannot hold the vectors too:"
             " two SQLite libraries in one process would damage it.",
             hint='Give the store a file of its own, such as url = "embeddings.db".',
         )

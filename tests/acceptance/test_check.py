@@ -67,6 +67,18 @@ MISTAKES = {
         {"source": SOURCE.format(url=SHOP, table="products", key="idd")},
         "source", "source.key: there is no column 'idd'.", "Did you mean 'id'?",
     ),
+    "a store in the file of the rows": (
+        {"store": 'kind = "libsql", url = "shop.db"'},
+        "store", "holds the rows and cannot hold the vectors too", "Give the store a file of its own",
+    ),
+    "a token that no header carries": (
+        {"store": 'kind = "libsql", url = "libsql://shop.turso.io", token = "s3cret…"'},
+        "store", "The key in store.token holds characters that keys cannot hold.", "no sign such as “…”",
+    ),
+    "a key that no header carries": (
+        {"embedder": 'kind = "openai", model = "m", base_url = "http://127.0.0.1:1/v1", api_key = "s3cret\\nmore"'},
+        "model", "The key in embedder.api_key holds characters that keys cannot hold.", "no line break",
+    ),
     "a column with a typing error": (
         {"text": 'columns = ["nme"]'},
         "text", "text.columns: there is no column 'nme'.", "Did you mean 'name'?",

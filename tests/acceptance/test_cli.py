@@ -356,6 +356,27 @@ def test_keys_and_limit_choose_rows(shop: Shop) -> None:
 # Stopping
 
 
+ARRIVING = """
+import builtins
+real = builtins.__import__
+def arriving(name, *rest):
+    if name == {module!r}:
+        raise KeyboardInterrupt
+    return real(name, *rest)
+builtins.__import__ = arriving
+from rowvec.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "rowvec.cli.codes", "rowvec.cli.commands"])
+def test_ctrl_c_while_commands_are_imported_says_nothing(module: str) -> None:
+    """It was a traceback, in the first half of a second of any command."""
+    code = ARRIVING.format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_interrupt_keeps_what_is_in_hand(
     number: signal.Signals, shop: Shop, model: EmbeddingServer, postgres_url: str

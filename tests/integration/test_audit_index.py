@@ -142,7 +142,7 @@ def test_two_rows_of_one_key_are_named_with_what_to_do(postgres: tuple[Pipeline,
     result = audit(pipeline, settle=0)
     finding = result.findings[Drift.DUPLICATE]
     assert (finding.count, sorted(finding.keys)) == (2, [5, 6])
-    assert "ADD PRIMARY KEY (id)" in finding.detail
+    assert 'ADD UNIQUE ("id")' in finding.detail
     with pytest.raises(StoreError, match="no unique index"):
         repair(pipeline, result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Row
+from tests.conftest import ROOT
 from tests.servers.openai import EmbeddingServer
 from tests.support import digest, rows_of
 from tests.unit.configs import written
@@ -331,6 +333,61 @@ class TestMistakes:
             assert sync(theirs).unchanged == 7
         finally:
             ask(url, f"drop owned by {role}; drop role {role}")
+
+
+PAGE = ROOT / "docs" / "howto" / "postgres-in-place.md"
+
+
+@pytest.fixture
+def columns_only(url: str, pipeline: Pipeline) -> Iterator[str]:
+    """The URL of a role that has what the page grants, and does not own the table."""
+    role = "writer_" + url.partition("/test_")[2][:12]
+    blocks = dict(re.findall(r'```sql title="(\w+)"\n(.*?)```', PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    ask(url, f"drop schema if exists rowvec cascade; create role {role} login")
+    try:
+        for title in ("before", "columns"):
+            ask(url, blocks[title].replace("rowvec_sync", role))
+        yield f"{url}&options=-c%20role%3D{role}"
+    finally:
+        ask(url, f"drop owned by {role} cascade; drop role {role}")
+
+
+def test_a_role_that_has_what_the_page_grants_syncs_and_searches(columns_only: str) -> None:
+    theirs = open_pipeline(columns_only)
+    assert sync(theirs).inserted == 7
+    assert sync(theirs).unchanged == 7
+
+
+def test_what_a_role_without_the_schema_lacks_is_said_and_gives_it_no_right_of_the_owner(
+    url: str, columns_only: str
+) -> None:
+    ask(url, f"revoke create on schema public from {columns_only.rpartition('%3D')[2]}")
+    with pytest.raises(StoreError, match="permission denied for schema public") as refused:
+        sync(open_pipeline(columns_only))
+    advice = str(refused.value.hint).removeprefix("Let an administrator run: ")
+    assert advice.startswith("GRANT USAGE, CREATE ON SCHEMA public TO writer_")
+    assert ";" not in advice.removesuffix(";")
+    ask(url, advice)
+    assert sync(open_pipeline(columns_only)).inserted == 7
+
+
+def test_a_role_that_may_not_index_the_table_says_so_and_syncs(
+    url: str, columns_only: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each sync of 10,000 rows or more ended in an error, after it had stored them."""
+    monkeypatch.setattr("rowvec.stores.postgres.vector_index.indexes.AUTO_ROWS", 5)
+    pipeline = open_pipeline(columns_only)
+    with caplog.at_level("WARNING", "rowvec.waits"):
+        assert sync(pipeline).inserted == 7
+    assert "only the owner of the table may make one" in caplog.text
+    assert rows_of(pipeline).index.status() == []
+    with pytest.raises(StoreError, match="must be owner"):
+        rows_of(pipeline).index.build()
+    # The owner makes it once. It serves the role, which leaves it as it is.
+    rows_of(open_pipeline(url)).index.build()
+    caplog.clear()
+    assert sync(pipeline).unchanged == 7
+    assert (len(rows_of(pipeline).index.status()), caplog.text) == (1, "")
 
 
 def test_a_row_that_a_trigger_of_the_table_refuses_costs_itself(url: str) -> None:

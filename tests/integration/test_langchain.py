@@ -166,6 +166,16 @@ def test_mistakes_are_named() -> None:
         RowvecRetriever(pipeline=PRODUCTS, config="rowvec.toml")
 
 
+@pytest.mark.parametrize("made", [RowvecRetriever, RowvecReranker])
+def test_an_argument_of_another_name_is_refused(made: type[RowvecRetriever | RowvecReranker]) -> None:
+    """It was dropped, and a filter with it."""
+    given: dict[str, Any] = {"pipeline": PRODUCTS, "filter": "price < 36", "kye": "a-key"}
+    with pytest.raises(ConfigError, match=f"{made.__name__} has no argument 'filter'") as refused:
+        made(**given)
+    assert ("Did you mean 'filters'?" in str(refused.value)) == (made is RowvecRetriever)
+    assert "a-key" not in str(refused.value)
+
+
 def test_it_opens_a_project_by_name_and_works_in_a_chain(tmp_path: Path) -> None:
     config = project(tmp_path)
     retriever = RowvecRetriever(pipeline="notes", config=config, limit=2)

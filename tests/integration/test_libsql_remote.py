@@ -231,6 +231,14 @@ def test_a_wrong_token_is_an_error_that_says_so(tmp_path: Path) -> None:
     assert "wrong-token" not in str(caught.value)
 
 
+def test_a_token_that_is_not_set_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path, TOKEN) as server:
+        store = LibsqlStore(server.url("vectors"), table="items")
+        with pytest.raises(StoreError, match=r"needs a token \(HTTP 401\), and store\.token is not set"):
+            store.prepare(SPEC)
+        store.close()
+
+
 class Page(Handler):
     """Some web server that knows nothing of databases."""
 

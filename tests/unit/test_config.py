@@ -378,6 +378,21 @@ def test_a_missing_variable_names_file_key_and_variable_and_says_where_to_set_it
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("${NO_SUCH_URL}", "pipelines.products.source.url needs the variable NO_SUCH_URL, which is not set."),
+        ("", "pipelines.products.source.url is empty."),
+        ("postgres@host/shop", "pipelines.products.source.url is not a database URL."),
+        ("sqlite:///shop.db", "pipelines.products.store.url is not a PostgreSQL URL."),
+    ],
+)
+def test_a_url_that_source_and_store_share_is_told_once(url: str, said: str, tmp_path: Path) -> None:
+    source = f'source = {{ kind = "sql", url = "{url}", table = "products", key = "id" }}'
+    found = complaint(tmp_path, 'store = { kind = "postgres", column = "embedding" }', source=source)
+    assert found.partition("\n")[0] == said
+
+
 def test_a_missing_variable_stops_only_the_pipeline_that_needs_it(tmp_path: Path) -> None:
     other = SOURCE.replace("sqlite:///shop.db", "${ROWVEC_TEST_NOT_SET}")
     config = load(written(tmp_path, f"[pipelines.a]\n{SOURCE}\n[pipelines.b]\n{other}"))

@@ -140,7 +140,7 @@ MISTAKES: list[Any] = [
     (
         'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", cursor_lag = "5 minutes"',
         "cursor_lag is not a length of time",
-        'Write for example "30m", "12h" or "1h30m".',
+        'Write for example "30m", "12h", "1h30m" or "7d".',
     ),
     (
         'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", cursor_lag = -5',
@@ -150,7 +150,7 @@ MISTAKES: list[Any] = [
     (
         'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", full_every = 5',
         "full_every is not a length of time",
-        'Write for example "30m", "12h" or "1h30m".',
+        'Write for example "30m", "12h", "1h30m" or "7d".',
     ),
     ('kind = "files", paths = "a.csv", key = "id", where = "price <"', "where is not a filter: ", ""),
     (

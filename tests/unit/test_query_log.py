@@ -112,6 +112,8 @@ def test_events_become_the_files_that_an_evaluation_reads(path: Path, tmp_path: 
         export(path, "notes", None, queries, judgements, force=True)
     with pytest.raises(ConfigError, match="cannot be written"):
         export(path, "shop", None, tmp_path / "none" / "q.csv", judgements, force=True)
+    with pytest.raises(ConfigError, match="cannot hold both"):
+        export(path, "shop", None, queries, queries, force=True)
 
 
 def test_odd_words_come_back_as_they_were(path: Path, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ NARROWEST = 9
 """Characters of the column of labels."""
 STEPS = ("config", "source", "text", "model", "store")
 PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
+LABELS = {"source": "source", "text": "text", "embedder": "model", "query_embedder": "queries", "store": "store"}
+"""Of the line on each table of a pipeline."""
 
 
 def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: bool) -> int:
@@ -63,8 +65,9 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
     except RowvecError as error:
         # A part is named by its error or its setting; else the step that raised follows the last that went through.
         after = STEPS[min(len({line.what for line in lines} & set(STEPS)), len(STEPS) - 1)]
-        setting = re.search(r"\b(source|text|store)\.\w+: ", error.message)
-        what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), setting[1] if setting else after)
+        setting = re.search(rf"\b({'|'.join(LABELS)})\.\w+", error.message) if lines else None
+        named = LABELS[setting[1]] if setting else after
+        what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), named)
         lines.append(Check(what, False, error.message, error.hint))
         code = code_of(error)
     if any(not line.ok for line in lines):

@@ -48,7 +48,7 @@ def index(
         StoreError: there are no vectors, or the store refuses.
     """
     if action not in INDEX_ACTIONS:
-        raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
+        raise ConfigError(f"There is no `rowvec index {action}`.", hint="Write build, drop, status or tune.")
     spec = _spec(kind, precision=precision, dimensions=dimensions, m=m, ef_construction=ef_construction, lists=lists)
     with opened(config, name) as pipeline:
         found = pipeline.vector_index

@@ -9,21 +9,17 @@ import os
 import sys
 import warnings
 
-import typer
-
-from rowvec.cli import output
-from rowvec.cli.codes import code_of
-from rowvec.cli.commands import app
-from rowvec.errors import RowvecError
-from rowvec.support import logs
-
 WAITS = "rowvec.waits"
+INTERRUPTED = 130
+"""As a shell has it for a command that Ctrl-C ended."""
 
 
 class _Notes(logging.Handler):
     """What a store logs of its waiting, as the commands say it."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from rowvec.cli import output
+
         output.note(record.getMessage())
 
 
@@ -37,6 +33,22 @@ def _prepare() -> None:
 
 def main() -> None:
     """Entry point: errors become one message on stderr and an exit code."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        # While commands are imported, a third of a second. One that has begun says itself what became of it.
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    import typer
+
+    from rowvec.cli import output
+    from rowvec.cli.codes import code_of
+    from rowvec.cli.commands import app
+    from rowvec.errors import RowvecError
+    from rowvec.support import logs
+
     _prepare()
     logging.getLogger(WAITS).addHandler(logging.NullHandler() if logs.wanted() else _Notes())
     try:
@@ -74,6 +86,8 @@ def main() -> None:
 def _note_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """A library's warning is meant for developers. It goes to the log without the library's path, or to --verbose."""
     if os.environ.get("ROWVEC_VERBOSE"):
+        import typer
+
         typer.echo(f"{category.__name__}: {message}", err=True)
     else:
         logging.getLogger("rowvec.warnings").debug("%s: %s", category.__name__, message)

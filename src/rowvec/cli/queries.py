@@ -34,7 +34,7 @@ def queries(
         ConfigError: no such action, there is no log, or a file cannot be written.
     """
     if action not in ("show", "export"):
-        raise ConfigError(f"There is no `rowvec queries {action}`.", hint="show or export")
+        raise ConfigError(f"There is no `rowvec queries {action}`.", hint="Write show or export.")
     with opened(config, name) as pipeline:
         if action == "export":
             asked, judged = pipeline.export_queries(*files, since=since, force=force)

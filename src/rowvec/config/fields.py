@@ -122,7 +122,7 @@ def duration(value: Any) -> Any:
     text = value if isinstance(value, str) else ""
     parts = re.findall(r"([0-9]{1,6})([smhd])", text)
     if not parts or "".join(map("".join, parts)) != text:
-        raise wrong("is not a length of time", 'Write for example "30m", "12h" or "1h30m".')
+        raise wrong("is not a length of time", 'Write for example "30m", "12h", "1h30m" or "7d".')
     length = sum((dt.timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), dt.timedelta())
     if not length:
         raise wrong("must be longer than zero", 'Write for example "30m".')

@@ -212,7 +212,7 @@ class _Reader:
             return None
         table, unset = expand(written, self._context.environment, self._at)
         self.unset = list(dict.fromkeys(unset))
-        _in_place(table)
+        shared = _in_place(table)
         outline = self._validated(PipelineTable, table, self._at, self._homes)
         text = self._validated(TextConfig, _table(table, "text"), (*self._at, "text"), self._homes)
         search = self._validated(SearchConfig, _table(table, "search"), (*self._at, "search"), self._homes)
@@ -229,10 +229,18 @@ class _Reader:
         queries: Any = None
         if isinstance(table.get("query_embedder"), dict):
             queries = self._part("embedder", table["query_embedder"], "query_embedder")
+        if shared:
+            self._tell_shared_url_once()
         if outline is None or self.problems or self.unset:
             return None
         known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, "eval": gate}
         return PipelineConfig(name=name, on_missing=outline.on_missing, query_embedder=queries, **known, **parts)
+
+    def _tell_shared_url_once(self) -> None:
+        """What is wrong with the URL of the source is wrong with the store's, which nobody has written."""
+        source, store = (*self._at, "source", "url"), (*self._at, "store", "url")
+        if source in [each.at for each in (*self.unset, *self.problems)]:
+            self.problems = [each for each in self.problems if each.at != store]
 
     def _part(self, part: kinds.Part, table: dict[str, Any], name: str = "") -> Section | None:
         """
@@ -281,8 +289,12 @@ def _shared_targets(declared: Mapping[str, PipelineConfig | list[Problem]]) -> l
     return problems
 
 
-def _in_place(table: dict[str, Any]) -> None:
-    """Vectors in a column of the user's own stand where the rows do, unless the store says otherwise."""
+def _in_place(table: dict[str, Any]) -> bool:
+    """Vectors in a column of the user's own stand where the rows do, unless the store says otherwise.
+
+    Returns:
+        Whether the store has the URL of the source.
+    """
     source, store = table.get("source"), table.get("store")
     if isinstance(source, dict) and isinstance(store, dict) and store.get("column"):
         url, name = source.get("url"), source.get("table")
@@ -290,6 +302,8 @@ def _in_place(table: dict[str, Any]) -> None:
             # The store's driver does not know SQLAlchemy's dialects.
             url = type(url)(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url))
             table["store"] = {"url": url, "table": name, **store}
+            return "url" not in store
+    return False
 
 
 def _table(pipeline: dict[str, Any], part: str) -> dict[str, Any]:

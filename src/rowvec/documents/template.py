@@ -41,7 +41,10 @@ class Template(Recipe):
             tree = environment.parse(source)
             self._template = environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"{setting}, line {error.lineno}: {error.message}") from error
+            raise ConfigError(
+                f"{setting}, line {error.lineno}: {error.message}",
+                hint="A value is written {{ name }}, a condition {% if name %} … {% endif %}.",
+            ) from error
         if any(meta.find_referenced_templates(tree)):
             raise ConfigError(
                 f"{setting} uses another template.", hint="Write it out: include and import are not available."

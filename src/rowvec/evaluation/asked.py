@@ -68,13 +68,16 @@ def export(
         The number of queries and that of judgements.
 
     Raises:
-        ConfigError: nothing to write, a file is there and `force` is false, a file cannot be written.
+        ConfigError: nothing to write, a file is there and `force` is false, it is named twice, or it cannot be
+            written.
     """
     grades = " ".join(f"when '{kind}' then {grade}" for kind, grade in GRADES.items())
     rows = _rows(path, _JUDGED.format(grades=grades), (pipeline, _from(since)))
     if not rows:
         hint = "Callers send them to POST /events: see `rowvec help query-log`."
         raise ConfigError(f"The log has no click or conversion of {pipeline!r}.", hint=hint)
+    if queries.absolute() == judgements.absolute():
+        raise ConfigError(f"{queries} cannot hold both.", hint="Name two files: --queries A.csv --judgements B.csv.")
     ids = {query: hashlib.sha256(query.encode()).hexdigest()[:12] for query, _, _ in rows}
     for file in (queries, judgements):
         if file.exists() and not force:
@@ -90,7 +93,7 @@ def _from(since: dt.timedelta | None) -> float:
 
 def _rows(path: Path, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     if not path.exists():
-        hint = "Write [serve.queries] into rowvec.toml; `rowvec serve` keeps it then."
+        hint = "`rowvec serve` begins it, where rowvec.toml has the table [serve.queries]."
         raise ConfigError(f"There is no log of queries at {path}.", hint=hint)
     try:
         with opened(path) as database:

@@ -49,10 +49,15 @@ class _Record(NamedTuple):
 
 
 class _File:
-    """A file's text, and how to say where in it something is wrong."""
+    """A file's text, and how to say where in it something is wrong.
 
-    def __init__(self, path: str | Path) -> None:
+    Args:
+        what: it holds: "queries" or "judgements".
+    """
+
+    def __init__(self, path: str | Path, what: str) -> None:
         self.path = Path(path)
+        self.hint = f"How a file of {what} is written: rowvec help evaluating#the-two-files"
         try:
             self.text = self.path.read_text("utf-8-sig")
         except OSError as error:
@@ -62,17 +67,18 @@ class _File:
             ) from None
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"{self.path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}."
+                f"{self.path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}.",
+                hint="Save it as UTF-8.",
             ) from None
         if not self.text.strip():
-            raise ConfigError(f"{self.path} is empty.")
+            raise ConfigError(f"{self.path} is empty.", hint=self.hint)
 
     @property
     def first(self) -> str:
         return next(line for line in self.text.splitlines() if line.strip()).strip()
 
     def error(self, line: int, message: str, hint: str | None = None) -> ConfigError:
-        return ConfigError(f"{self.path}, line {line}: {message}", hint=hint)
+        return ConfigError(f"{self.path}, line {line}: {message}", hint=hint or self.hint)
 
     def records(self) -> Iterator[_Record]:
         return self._json_lines() if self.first.startswith("{") else self._delimited()
@@ -126,13 +132,13 @@ def read_queries(path: str | Path) -> dict[str, str]:
     Raises:
         ConfigError: the file cannot be read; says which line and what is wrong.
     """
-    file = _File(path)
+    file = _File(path, "queries")
     queries: dict[str, str] = {}
     for line, query, text in _topics(file) if file.first.startswith("<") else _listed_queries(file):
         if queries.setdefault(query, text) != text:
             raise file.error(line, f"the query {query!r} is here a second time, with another text.")
     if not queries:
-        raise ConfigError(f"{file.path} holds no query.")
+        raise ConfigError(f"{file.path} holds no query.", hint=file.hint)
     return queries
 
 
@@ -163,7 +169,7 @@ def read_judgements(path: str | Path) -> dict[str, dict[str, int]]:
         ConfigError: the file cannot be read, a rating is not a whole number, or two ratings of one document disagree;
             says which line.
     """
-    file = _File(path)
+    file = _File(path, "judgements")
     judgements: dict[str, dict[str, int]] = {}
     for line, query, key, rating in _qrels(file) if _is_qrels(file.first) else _listed_judgements(file):
         number = _whole(rating)
@@ -174,7 +180,7 @@ def read_judgements(path: str | Path) -> dict[str, dict[str, int]]:
                 line, f"the document {key!r} of query {query!r} is here a second time, with another rating."
             )
     if not judgements:
-        raise ConfigError(f"{file.path} holds no judgement.")
+        raise ConfigError(f"{file.path} holds no judgement.", hint=file.hint)
     return judgements
 
 
@@ -204,6 +210,11 @@ def _qrels(file: _File) -> Iterator[tuple[int, str, str, str]]:
 
 def _listed_judgements(file: _File) -> Iterator[tuple[int, str, str, str]]:
     for record in file.records():
+        if not {*_JUDGED_KEYS, *_RATINGS} & {*record.values}:
+            raise file.error(
+                record.line, "there is neither a document nor a rating, as in a file of queries.",
+                "The queries come first, and the judgements second.",
+            )  # fmt: skip
         query = file.pick(record, _JUDGED_QUERIES, "query")
         key = file.pick(record, _JUDGED_KEYS, "document")
         yield record.line, query, key, file.pick(record, _RATINGS, "rating")

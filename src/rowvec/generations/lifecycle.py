@@ -130,7 +130,8 @@ def words(fingerprint: Fingerprint, other: Fingerprint | None = None) -> str:
         "normalized": "normalised: {}", "kind": "{}", "params": "{}", "revision": "revision {:.12}",
     }  # fmt: skip
     shown = {"precision"} if other is None else {n for n in labels if getattr(other, n) != getattr(fingerprint, n)}
-    told += [label.format(getattr(fingerprint, name)) for name, label in labels.items() if name in shown]
+    values = {name: getattr(fingerprint, name) for name in labels if name in shown}
+    told += [labels[name].format(value) for name, value in values.items() if value not in ("", None)]
     if other is not None and (fingerprint.passages, fingerprint.overflow) != (other.passages, other.overflow):
         told.append(f"long texts: {_long_texts(fingerprint)}")
     return f"{fingerprint.model} ({', '.join(text for text in told if text.strip())})"

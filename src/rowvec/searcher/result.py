@@ -41,10 +41,18 @@ def check_query(query: str, limit: int) -> None:
 
 
 def check_passages(passages: int) -> None:
+    _check_whole("passages", passages)
     if not 0 <= passages <= MAX_PASSAGES:
         raise SearchError(f"passages is {passages:,}; it must be between 0 and {MAX_PASSAGES}.")
 
 
 def check_limit(limit: int) -> None:
+    _check_whole("The limit", limit)
     if not 1 <= limit <= MAX_LIMIT:
         raise SearchError(f"The limit is {limit:,}; it must be between 1 and {MAX_LIMIT:,}.")
+
+
+def _check_whole(what: str, number: object) -> None:
+    """Of a program's arguments, which nothing has converted."""
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise SearchError(f"{what} is {number!r}, which is not a whole number.", hint="Write it without quotes: 10.")

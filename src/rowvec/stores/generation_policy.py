@@ -112,7 +112,10 @@ def check_drop(known: Collection[State], state: State, location: str) -> None:
         StoreError: it is the live one, or there is none in that state.
     """
     if state is State.LIVE:
-        raise StoreError(f"The live generation of {location} is what searches see: it is not dropped.")
+        raise StoreError(
+            f"The live generation of {location} is what searches see: it is not dropped.",
+            hint="`rowvec rollback` makes the previous one live first.",
+        )
     if state not in known:
         raise StoreError(f"{location} has no {state} generation.", hint="`rowvec generations` lists those that exist.")
 

@@ -34,7 +34,10 @@ def checked_key(api_key: str | None, key_env: str) -> str | None:
     if not key:
         return None
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(f"The key in {key_env} holds characters that keys cannot hold.", hint=f"Set {key_env} again.")
+        raise ConfigError(
+            f"The key in {key_env} holds characters that keys cannot hold.",
+            hint=f"Set {key_env} again, to the whole key: it has no blank, no line break and no sign such as “…”.",
+        )
     return key
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import ConfigDict, PrivateAttr, SecretStr
+from pydantic import ConfigDict, PrivateAttr, SecretStr, model_validator
 
+from rowvec.adapters.langchain.names import check_names
 from rowvec.adapters.rows import Place, Rows
 
 
@@ -27,6 +28,7 @@ class RowvecReranker(BaseDocumentCompressor):
         top_n: maximum number of documents that are kept; None keeps all.
 
     Raises:
+        ConfigError: there is no argument of that name.
         SearchError: the pipeline has no reranker.
     """
 
@@ -38,6 +40,11 @@ class RowvecReranker(BaseDocumentCompressor):
     key: SecretStr | None = None
     top_n: int | None = None
     _rows: Rows = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return check_names(cls.__name__, given, cls.model_fields)
 
     def model_post_init(self, context: Any, /) -> None:
         key = self.key.get_secret_value() if self.key is not None else None

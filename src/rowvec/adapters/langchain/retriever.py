@@ -8,8 +8,9 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import PrivateAttr, SecretStr
+from pydantic import PrivateAttr, SecretStr, model_validator
 
+from rowvec.adapters.langchain.names import check_names
 from rowvec.adapters.rows import Filters, FoundRow, Place, Rows, Settings, Text, both
 from rowvec.searcher import Mode
 
@@ -35,6 +36,7 @@ class RowvecRetriever(BaseRetriever):
             `metadata["rowvec"]`, say which parts an answer is without.
 
     Raises:
+        ConfigError: there is no argument of that name.
         RowvecError: see `ProjectPipeline.search` and `Client.search`.
     """
 
@@ -51,6 +53,11 @@ class RowvecRetriever(BaseRetriever):
     partial: bool | None = None
     _rows: Rows = PrivateAttr()
     _settings: Settings = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return check_names(cls.__name__, given, cls.model_fields)
 
     def model_post_init(self, context: Any, /) -> None:
         super().model_post_init(context)

@@ -77,11 +77,15 @@ class SqliteDatabase(Database):
             )
         folder = self._path.parent
         if not folder.is_dir():
-            raise SourceError(f"There is no file {self._path}.", hint=f"There is no folder {folder} either.")
+            raise SourceError(
+                f"There is no file {self._path}.", hint=f"Correct source.url: there is no folder {folder} either."
+            )
         beside = [path.name for path in folder.iterdir() if path.suffix in (".db", ".sqlite", ".sqlite3", ".db3")]
         raise SourceError(
             f"There is no file {self._path}.",
-            hint=suggestion(self._path.name, sorted(beside)) if beside else "No SQLite file is beside it.",
+            hint=suggestion(self._path.name, sorted(beside))
+            if beside
+            else "Correct source.url: no SQLite file is in that folder.",
         )
 
     def _open(self) -> sqlite3.Connection:

@@ -66,6 +66,7 @@ class RemoteDatabase:
         host = parts.netloc.rpartition("@")[2]
         self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
         self._timeout = timeout
+        self._has_token = token is not None
         self._client = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
         self._unreachable = httpx2.RequestError
         self._pulse = Pulse(self._answers, silent_seconds)
@@ -178,9 +179,7 @@ class RemoteDatabase:
             ) from None
         status = response.status
         if status in (401, 403):
-            raise StoreError(
-                f"{self.location} refused the token (HTTP {status}).", hint="Make a new token for this database."
-            )
+            raise self._refused(status)
         if status in (408, 425, 429) or status >= 500:
             raise StoreUnavailable(f"{self.location} is not available now (HTTP {status}).")
         try:
@@ -194,6 +193,16 @@ class RemoteDatabase:
             # The server has closed the stream, and rolled its transaction back.
             raise StoreUnavailable(f"{self.location}: {problem}")
         raise _another_server(self.location, f"(HTTP {status}). {problem}".rstrip())
+
+    def _refused(self, status: int) -> StoreError:
+        if not self._has_token:
+            return StoreError(
+                f"{self.location} needs a token (HTTP {status}), and store.token is not set.",
+                hint='Write token = "${TURSO_AUTH_TOKEN}" beside store.url, and set that variable.',
+            )
+        return StoreError(
+            f"{self.location} refused the token (HTTP {status}).", hint="Make a new token for this database."
+        )
 
     def _watched(self, send: Callable[[], Reply]) -> Reply:
         """

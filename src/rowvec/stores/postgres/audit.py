@@ -169,8 +169,8 @@ class PostgresAuditor:
             "select {key}, count(*) over () from {table} where {known} group by {key} having count(*) > 1 limit %s"
         ).format(key=self._key, **self._names.parts)
         rows = connection.execute(statement, [most]).fetchall()
-        table = f"{self._names.schema}.{self._names.table}"
-        detail = f"no unique index: delete the copies, then ALTER TABLE {table} ADD PRIMARY KEY ({self._spec.key})"
+        unique = schema.made_unique(connection, self._names, self._spec.key)
+        detail = f"no unique index: delete the copies, then {unique.rstrip(';')}"
         return [Fault(Drift.DUPLICATE, rows[0][1], [key for key, _ in rows], detail)] if rows else []
 
     def _words_amiss(self, connection: Connection) -> Amiss:

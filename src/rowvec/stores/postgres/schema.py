@@ -165,7 +165,8 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
     if available is None:
         raise StoreError(
             f"{location}: this server has no pgvector, the extension `vector` is not among those that it can install.",
-            hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url out for rowvec's own.",
+            hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url and store.column out for"
+            " rowvec's own server.",
         )
     if create:
         try:
@@ -339,11 +340,16 @@ def check_key(
             hint="Name another table in store.table, or correct source.key.",
         )
     if not has_unique_key(connection, names, spec.key):
-        table = f"{names.schema}.{names.table}"
         raise StoreError(
             f"The key {spec.key!r} of {location} has no unique index.",
-            hint=f"Run once: ALTER TABLE {table} ADD PRIMARY KEY ({spec.key});",
+            hint=f"Run once: {made_unique(connection, names, spec.key)} Or correct source.key.",
         )
+
+
+def made_unique(connection: psycopg.Connection[Any], names: Names, key: str) -> str:
+    """The statement for a column of unique values, in a table that may have a primary key."""
+    statement = sql.SQL("ALTER TABLE {} ADD UNIQUE ({});").format(names.sql, sql.Identifier(key))
+    return statement.as_string(connection)
 
 
 def has_unique_key(connection: psycopg.Connection[Any], names: Names, key: str) -> bool:

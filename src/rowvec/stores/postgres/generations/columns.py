@@ -21,7 +21,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.generation_policy import Action
-from rowvec.stores.postgres import schema
+from rowvec.stores.postgres import rights, schema
 from rowvec.stores.postgres.adopting import Lacking
 from rowvec.stores.postgres.books import Fence
 from rowvec.stores.postgres.connect import outside
@@ -96,9 +96,9 @@ class InPlaceGenerations(Generations):
 
     def apply(self, connection: Connection, spec: TableSpec) -> list[str]:
         missing = self._missing(connection, self._target(connection, spec), spec)
-        if missing and not followers.is_owned(connection, self.live):
+        if missing and not rights.is_owned(connection, self.live):
             raise StoreError(
-                f"The role does not own {self._table} in {self._location}, so that it may not change it.",
+                f"{self._location}: the role does not own the table, so that it may not change it.",
                 hint=f"Let its owner run: {' '.join(missing)}",
             )
         for statement in missing:
@@ -119,7 +119,7 @@ class InPlaceGenerations(Generations):
         missing = self._missing(connection, target, spec)
         if missing:
             raise StoreError(
-                f"{self._table} in {self._location} lacks the columns of its vectors.",
+                f"{self._location}: the table lacks the columns of its vectors.",
                 hint=f"Run `{APPLY}`, or as the table's owner: {' '.join(missing)}",
             )
         self._check_rights(connection, target, spec)
@@ -240,7 +240,7 @@ class InPlaceGenerations(Generations):
         if not (row[0] and row[1]):
             names = ", ".join(_quoted(connection, name) for name in columns)
             raise StoreError(
-                f"The role {row[2]!r} may not write the vectors into {self._table} in {self._location}.",
+                f"{self._location}: the role {row[2]!r} may not write the vectors into the table.",
                 hint=f"Grant it: GRANT SELECT, UPDATE ({names}) ON {target.sql.as_string(connection)} TO"
                 f" {_quoted(connection, row[2])};",
             )

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres import counting, facet_index, schema
+from rowvec.stores.postgres import counting, facet_index, rights, schema
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.vector_index import index
@@ -52,20 +52,13 @@ def check_followers(connection: Connection, live: Names) -> None:
 
 def check_owner(connection: Connection, live: Names) -> None:
     """Raises StoreError when the role could not rename the live generation in the end."""
-    if not is_owned(connection, live):
+    if not rights.is_owned(connection, live):
         (role,) = single(connection.execute("select current_user"))
         raise StoreError(
             f"The model has changed. Its vectors are made beside the live ones, and the role {role!r} could not put"
             f" them in their place in the end: it does not own {live.schema}.{live.table}.",
             hint="Run this sync once as the owner of the table.",
         )
-
-
-def is_owned(connection: Connection, names: Names) -> bool:
-    """Whether the role may rename a table and add columns to it; True where there is no such table."""
-    owned = "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)"
-    row = connection.execute(owned, [names.sql.as_string(connection)]).fetchone()
-    return row is None or bool(row[0])
 
 
 def views(connection: Connection, live: Names) -> list[View]:

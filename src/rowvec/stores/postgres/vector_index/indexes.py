@@ -14,7 +14,7 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.index import DEFAULT, Effort, IndexSpec, IndexStatus, Part
-from rowvec.stores.postgres import schema
+from rowvec.stores.postgres import rights, schema
 from rowvec.stores.postgres.connect import single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
@@ -124,18 +124,27 @@ class Indexes:
             chosen = index.fitting(asked, table.storage, table.dimension, version)
             if chosen is None:
                 return there
+            if not rights.is_owned(connection, table.names):
+                _tell_of_owner(table.names)
+                return there
             with alone(connection, table.names.scope):
                 if not self._serves(connection, index.find(connection, table.names)):
                     self._build(connection, table, chosen, None)
             return index.find(connection, table.names)
 
         there = self._sessions.write(work)
-        if self._spare(there):
-            there = self._sessions.write(self._drop_spare)
-        if self._partial is not None or self._parts_in(there):
+        due = bool(self._spare(there)) or self._partial is not None or bool(self._parts_in(there))
+        if due and self._may_change():
+            if self._spare(there):
+                there = self._sessions.write(self._drop_spare)
             self._sessions.write(self._ensure_parts)
         if self.passages is not None and like_passages is not None:
             self.passages.ensure(like=like_passages)
+
+    def _may_change(self) -> bool:
+        """A role with rights to some columns of a table does not own it."""
+        names = self.table.names
+        return names.column is None or self._sessions.read(lambda c: rights.is_owned(c, names))
 
     def _spare(self, there: Sequence[IndexStatus]) -> list[IndexStatus]:
         """Former indexes of all rows, left by a process that died before it dropped them."""
@@ -276,6 +285,14 @@ class Indexes:
             left_out=repeated.hashes_of(whole.definition) if whole else None,
             centred=whole is None or bool(centre.text_of(whole.definition)), later=later,
         )  # fmt: skip
+
+
+def _tell_of_owner(names: Names) -> None:
+    index.logger.warning(
+        "%s has no vector index, and only the owner of the table may make one. Searches compare every row until then."
+        ' Let the owner run `rowvec index build`, or write index = "none" into the store\'s table of rowvec.toml.',
+        names.scope,
+    )
 
 
 def _unheard(phase: str, done: int, total: int | None) -> None:
