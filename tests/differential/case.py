@@ -11,10 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pytest
 
 from rowvec.auditing.audit import audit
-from rowvec.errors import DeletionGuard
+from rowvec.errors import DeletionGuard, RowvecError
 from rowvec.filters import bind, from_json
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Searcher
@@ -189,10 +188,22 @@ def quoted_reference(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def refuse(pipeline: Pipeline, time: int, expected: type[RowvecError] = DeletionGuard) -> None:
+    """A sync that ends in this error.
+
+    Args:
+        time: how often it has done so already.
+    """
+    try:
+        report = sync(pipeline)
+    except expected:
+        return
+    raise AssertionError(f"was not refused, {time} times before: {report}")
+
+
 def guarded(pipeline: Pipeline, *, too_many: bool) -> Report:
     """Where more than half of the rows go, that is refused until it is allowed."""
     if too_many:
-        for _ in range(2):
-            with pytest.raises(DeletionGuard):
-                sync(pipeline)
+        for time in range(2):
+            refuse(pipeline, time)
     return sync(pipeline, Options(allow_delete=too_many))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,10 @@ class Place:
     lacks: frozenset[str] = frozenset()
 
 
+STAMP = "stamp"
+BEGINNING = dt.datetime(2026, 1, 1)
+
+
 class Sql(World):
     quote = '"'
     escape: Callable[[str], str] = staticmethod(quoted)
@@ -40,6 +45,8 @@ class Sql(World):
     key_columns: Mapping[str, str] = {"integer": "bigint"}
     joined = "{0} || '-' || {1}"
     """A key of two columns."""
+    moment = "timestamp"
+    """A type for a column that says when a row was written."""
 
     def __init__(self, *places: Place) -> None:
         """
@@ -63,9 +70,12 @@ class Sql(World):
         self.kinds = {
             kind: fitting
             for kind, told in own.kinds.items()
-            if kind not in self.at.lacks and (fitting := [each for each in told if self.fits(each)])
+            if kind not in self.at.lacks and (fitting := [each for each in told if all(map(self.fits, each))])
         }
-        return super().draw(chance, plain)
+        table = super().draw(chance, plain)
+        if table.form != "every" and all(name.lower() != STAMP for name, _ in table.columns):
+            table.cursor = chance.choice(("", "", "bigint", self.moment))
+        return table
 
     def fits(self, text: object) -> bool:
         if not self.at.encoding:
@@ -108,6 +118,7 @@ class Sql(World):
 
     def definition(self, table: Table, name: str) -> list[str]:
         columns = "".join(f", {self.quoted_name(each)} {kind}" for each, kind in table.columns)
+        columns += f", {STAMP} {table.cursor}" if table.cursor else ""
         if table.shape == "composite":
             return [f"create table {name} (ka bigint, kb varchar(20){columns}, primary key (ka, kb))"]
         kind = self.key_columns.get(table.key_type, table.key_type)
@@ -118,7 +129,8 @@ class Sql(World):
 
     def _every(self, table: Table) -> str:
         """With those that `*` leaves out."""
-        return ", ".join(self.quoted_name(name) for name in (table.key, *(name for name, _ in table.columns)))
+        named = [self.quoted_name(name) for name in (table.key, *(name for name, _ in table.columns))]
+        return ", ".join([*named, STAMP] if table.cursor else named)
 
     def insert(self, table: Table, keys: Iterable[Key]) -> None:
         keys = list(keys)
@@ -130,11 +142,18 @@ class Sql(World):
         rows = [
             ", ".join(
                 [self.key(table, key), *(told[0] for told, gives in zip(table.rows[key], given, strict=True) if gives)]
+                + ([self.stamp(table)] if table.cursor else [])
             )
             for key in keys
         ]
-        listed = ", ".join([*key_names, *names])
+        listed = ", ".join([*key_names, *names, *([STAMP] if table.cursor else [])])
         self.run(f"insert into {self.quoted_name(table.name)} ({listed}) values ({'), ('.join(rows)})")
+
+    def stamp(self, table: Table) -> str:
+        number = next(table.clock)
+        if table.cursor == "bigint":
+            return str(number)
+        return quoted(f"{BEGINNING + dt.timedelta(minutes=number)}")
 
     def key(self, table: Table, key: Key) -> str:
         if table.shape == "composite":
@@ -150,11 +169,14 @@ class Sql(World):
         self.clear()
 
     def source(self, table: Table) -> dict[str, Any]:
-        source = {"kind": "sql", "url": self.at.url, "key": table.key}
+        source: dict[str, Any] = {"kind": "sql", "url": self.at.url, "key": table.key}
+        if table.cursor:
+            source |= {"cursor": STAMP, "cursor_lag": 1 if table.cursor == "bigint" else "1m"}
         if table.shape in ("query", "composite"):
             key = self.quoted_name(table.key)
             whole = self.joined.format("ka", "kb") if table.shape == "composite" else key
             others = "".join(f", {self.quoted_name(name)}" for name, _ in table.columns)
+            others += f", {STAMP}" if table.cursor else ""
             return {
                 **source,
                 "query": f"select {whole} as {key}{others} from {self.place}{self.quoted_name(table.name)}",
@@ -233,6 +255,7 @@ class Mariadb(Sql):
     shapes = (*Sql.shapes, "partitioned")
     names: Sequence[str] = [name for name in NAMES if name != "emoji😀" and len(name) <= 64]
     table_names: Sequence[str] = [name for name in Sql.table_names if name != "Thing"]
+    moment = "datetime"
     key_columns: Mapping[str, str] = {
         "integer": "bigint",
         "text": "varchar(60) character set utf8mb4 collate utf8mb4_nopad_bin",
@@ -272,6 +295,7 @@ class Sqlite(Sql):
     kind = "sqlite"
     kinds = values.SQLITE
     literal = frozenset({"text", "varchar(10)", "text collate nocase", "text not null default 'never'"})
+    moment = "datetime"
     key_columns: Mapping[str, str] = {"plain": "int", "untyped": "", "folding": "text collate nocase"}
     shapes = (*Sql.shapes, "without rowid", "strict", "strict, without rowid")
     keys: Mapping[str, Sequence[Key]] = {
@@ -282,6 +306,13 @@ class Sqlite(Sql):
     def is_open(self, table: Table, kind: str) -> bool:
         # The answer to a query does not say what a column is declared as.
         return table.shape in ("query", "composite") and kind in ("boolean", "bit(1)", "tinyint(1)")
+
+    def draw(self, chance: random.Random, plain: bool) -> Table:
+        table = super().draw(chance, plain)
+        if "strict" in table.shape:
+            # Neither type of a stamp is one of such a table.
+            table.cursor = ""
+        return table
 
     def kinds_of(self, table: Table) -> Mapping[str, Sequence[Told]]:
         return values.SQLITE_STRICT if "strict" in table.shape else self.kinds

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +53,8 @@ class Table:
         remembered: the names of the columns as the source was first seen to have them, later ones last; empty where
             that is not known.
         open_columns: names of columns that were of another type once, which decides what their values say.
+        cursor: type of a column `stamp`, which grows with each row that is written; "" for none.
+        clock: gives each stamp once.
     """
 
     key_type: str
@@ -62,6 +66,8 @@ class Table:
     rows: dict[Key, list[Told]] = field(default_factory=dict)
     remembered: list[str] = field(default_factory=list)
     open_columns: set[str] = field(default_factory=set)
+    cursor: str = ""
+    clock: Iterator[int] = field(default_factory=partial(count, 1))
 
     def renamed(self, before: str, after: str) -> None:
         """The column of one name is gone, and one of another name is there; "" for none."""
@@ -107,8 +113,8 @@ class World(ABC):
         Args:
             plain: columns of plain names, which every form of text takes.
         """
-        count = chance.randint(1, 4)
-        names = [f"c{number}" for number in range(count)] if plain else chance.sample(self.names, count)
+        columns = chance.randint(1, 4)
+        names = [f"c{number}" for number in range(columns)] if plain else chance.sample(self.names, columns)
         key_type = chance.choice(["integer", "text", *self.keys])
         forms = ("lines", "lines", "template", "columns") if plain else ("columns", "columns", "every")
         table = Table(key_type, [], form=chance.choice(forms))
