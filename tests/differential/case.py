@@ -166,7 +166,8 @@ class Case:
         kinds = dict(self.table.columns)
         types = {column.name: column.type for column in pipeline.spec.metadata}
         for place, name in enumerate(shown, 1):
-            empty = {key for key, values in stored.items() if values[place] is None}
+            nulls = (None, "NaN") if types[name] in (ColumnType.NUMBER, ColumnType.DECIMAL) else (None,)
+            empty = {key for key, values in stored.items() if values[place] in nulls}
             asked: list[tuple[Any, set[str], bool]] = [
                 (None, empty, True),
                 ({"is_null": False}, set(stored) - empty, True),
