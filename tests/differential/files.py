@@ -242,7 +242,7 @@ class Parquet(Files):
             arrays.append(pa.array([table.rows[key][number][0] for key in keys], values.PARQUET[kind][0]))
         options: dict[str, dict[str, Any]] = {
             "zstd": {"compression": "zstd"}, "small groups": {"row_group_size": 2}, "no dictionary": {"use_dictionary": False},
-            "old": {"store_schema": True, "data_page_version": "2.0"}, "pages of two": {"data_page_size": 1, "write_batch_size": 2}, "int96": {"use_deprecated_int96_timestamps": True},
+            "old": {"store_schema": True, "data_page_version": "2.0"}, "pages of two": {"data_page_size": 64, "write_batch_size": 2}, "int96": {"use_deprecated_int96_timestamps": True},
             "delta": {"use_dictionary": False, "version": "1.0"}, "checked": {"write_page_checksum": True, "compression": "gzip"},
         }  # fmt: skip
         sink = io.BytesIO()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from rowvec.errors import SourceError
 from rowvec.sources.files.source import FilesSource
 from rowvec.types import Row
 
@@ -40,6 +42,14 @@ def test_a_time_of_int96_keeps_the_zone_that_arrow_notes(tmp_path: Path) -> None
     assert [value and value.isoformat() for value in row.values["list"]] == [shown["local"], None]
     assert row.values["inside"]["at"].isoformat() == shown["local"]
     assert list(empty.values.values()) == [2, None, None, None, [], None]
+
+
+def test_rows_that_pyarrow_passes_over_stop_the_read(tmp_path: Path) -> None:
+    """pyarrow 26 gives no row of such a file, and no error."""
+    words = pa.array([["red"]], pa.list_(pa.string()))
+    pq.write_table(pa.table({"id": [1], "words": words}), tmp_path / "a.parquet", data_page_size=1)
+    with pytest.raises(SourceError, match=r"a\.parquet has 1 rows, and 0 of them can be read"):
+        rows_of(tmp_path / "a.parquet")
 
 
 def test_categories_within_a_list_are_read_from_several_row_groups(tmp_path: Path) -> None:

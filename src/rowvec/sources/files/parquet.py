@@ -55,6 +55,12 @@ class Parquet(Format):
                     f"{file.name}, after row {start - 1}: {_first_line(error)}",
                     hint="The file is damaged: write it again.",
                 ) from error
+            if there and start - 1 != parquet.metadata.num_rows:
+                # Without a word of pyarrow. The rows that are missing would count as deleted.
+                raise SourceError(
+                    f"{file.name} has {parquet.metadata.num_rows:,} rows, and {start - 1:,} of them can be read.",
+                    hint="Write it again, with larger pages or by another program.",
+                )
 
 
 @contextmanager
