@@ -219,6 +219,31 @@ def refused(case: Case) -> None:
     assert (report.failed, report.texts) == (0, 1), report.reasons
 
 
+def key_renamed(case: Case) -> None:
+    """The key has another name: these vectors are of another table, until it is called as before."""
+    table, world = case.table, case.net.world
+    other = replace(table, key="another_key")
+    world.write(other)
+    case.net.declare(other)
+    _refused_to(case, 0, RowvecError)
+    world.write(table)
+    case.declare()
+    case.compare()
+    case.nothing_to_do()
+
+
+def key_retyped(case: Case) -> None:
+    """Integers become the same digits as text: nothing is embedded for it."""
+    table, world = case.table, case.net.world
+    if table.key_type != "integer" or table.shape == "composite" or isinstance(world, files.Csv):
+        return
+    table.key_type = "text"
+    table.rows = {str(key): told for key, told in table.rows.items()}
+    case.gone = {str(key): told for key, told in case.gone.items()}
+    report = case.written_again()
+    assert (report.texts, report.inserted, report.deleted) == (0, 0, 0), report.reasons
+
+
 def long_key(case: Case) -> None:
     """A key is longer than an index of PostgreSQL takes: that row fails alone, until it is gone."""
     table, world = case.table, case.net.world
@@ -281,8 +306,8 @@ def garbled(case: Case) -> None:
 
 
 STEPS: tuple[Callable[[Case], None], ...] = (
-    back, renamed, retyped, swapped, widened, narrowed, rearranged, damaged, emptied, exchanged, odd_key, long_key,
-    refused, told_otherwise, lost, garbled,
+    back, renamed, retyped, swapped, widened, narrowed, rearranged, damaged, emptied, exchanged, odd_key, key_renamed,
+    key_retyped, long_key, refused, told_otherwise, lost, garbled,
 )  # fmt: skip
 
 
