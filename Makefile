@@ -42,10 +42,10 @@ quick: develop ## the tests that start no process: unit tests and every store ag
 	$(PYTEST) -m "not slow" -x tests/unit tests/contract
 
 # Prints a table of faults tried, survived, lost.
-TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
+TORTURE := property/test_convergence property/test_differential acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
   acceptance/test_paid_kill acceptance/test_pauses acceptance/test_fleet acceptance/test_fleet_hosts acceptance/test_secrets integration/test_network \
   contract/test_store_* integration/test_resources integration/test_injection integration/test_peers integration/test_embedded_kill
-torture: develop ## everything that tries to break it, in its long form: half an hour
+torture: develop ## everything that tries to break it, in its long form: an hour
 	ROWVEC_TORTURE=1 ROWVEC_TORTURE_RESULT=benchmarks/results/torture.json \
 	  $(BIN)/pytest -n 2 --dist worksteal --timeout 1200 $(TORTURE:%=tests/%.py)
 	$(BIN)/python -m tests.torture

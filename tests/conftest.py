@@ -18,7 +18,7 @@ from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from tests.models import models
 from tests.torture import faults, pytest_collection_modifyitems, pytest_terminal_summary
 
-pytest.register_assert_rewrite("rowvec.testing.contract")
+pytest.register_assert_rewrite("rowvec.testing.contract", "tests.differential.case", "tests.differential.steps")
 
 __all__ = ["faults", "models", "pytest_collection_modifyitems", "pytest_terminal_summary"]
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,25 @@ from tests.differential.worlds import NAMES, Key, Table, World
 Run = Callable[[str], object]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A database.
+
+    Attributes:
+        encoding: Python's name for what its texts have to fit; "" for any text.
+        lacks: types that it does not have.
+    """
+
+    url: str
+    run: Run
+    encoding: str = ""
+    lacks: frozenset[str] = frozenset()
+
+
+STAMP = "stamp"
+BEGINNING = dt.datetime(2026, 1, 1)
+
+
 class Sql(World):
     quote = '"'
     escape: Callable[[str], str] = staticmethod(quoted)
@@ -24,10 +45,42 @@ class Sql(World):
     key_columns: Mapping[str, str] = {"integer": "bigint"}
     joined = "{0} || '-' || {1}"
     """A key of two columns."""
+    moment = "timestamp"
+    """A type for a column that says when a row was written."""
 
-    def __init__(self, url: str, run: Run) -> None:
-        self.url, self.run = url, run
+    def __init__(self, *places: Place) -> None:
+        """
+        Args:
+            places: one of them is drawn for each table, the first of them most often.
+        """
+        self.places, self.at = places, places[0]
         self._made: list[str] = []
+
+    def run(self, statement: str) -> None:
+        self.at.run(statement)
+
+    def draw(self, chance: random.Random, plain: bool) -> Table:
+        self.clear()
+        self.at = chance.choice((self.places[0], *self.places))
+        own = type(self)
+        self.names = [name for name in own.names if self.fits(name)]
+        self.table_names = [name for name in own.table_names if self.fits(name)]
+        self.key_names = [name for name in own.key_names if self.fits(name)]
+        self.keys = {kind: keys for kind, keys in own.keys.items() if kind not in self.at.lacks}
+        self.kinds = {
+            kind: fitting
+            for kind, told in own.kinds.items()
+            if kind not in self.at.lacks and (fitting := [each for each in told if all(map(self.fits, each))])
+        }
+        table = super().draw(chance, plain)
+        if table.form != "every" and all(name.lower() != STAMP for name, _ in table.columns):
+            table.cursor = chance.choice(("", "", "bigint", self.moment))
+        return table
+
+    def fits(self, text: object) -> bool:
+        if not self.at.encoding:
+            return True
+        return str(text).encode(self.at.encoding, "ignore").decode(self.at.encoding) == str(text)
 
     def quoted_name(self, name: str) -> str:
         return self.quote + name.replace(self.quote, self.quote * 2) + self.quote
@@ -65,6 +118,7 @@ class Sql(World):
 
     def definition(self, table: Table, name: str) -> list[str]:
         columns = "".join(f", {self.quoted_name(each)} {kind}" for each, kind in table.columns)
+        columns += f", {STAMP} {table.cursor}" if table.cursor else ""
         if table.shape == "composite":
             return [f"create table {name} (ka bigint, kb varchar(20){columns}, primary key (ka, kb))"]
         kind = self.key_columns.get(table.key_type, table.key_type)
@@ -75,21 +129,31 @@ class Sql(World):
 
     def _every(self, table: Table) -> str:
         """With those that `*` leaves out."""
-        return ", ".join(self.quoted_name(name) for name in (table.key, *(name for name, _ in table.columns)))
+        named = [self.quoted_name(name) for name in (table.key, *(name for name, _ in table.columns))]
+        return ", ".join([*named, STAMP] if table.cursor else named)
 
     def insert(self, table: Table, keys: Iterable[Key]) -> None:
         keys = list(keys)
+        if not keys:
+            return
         given = [not kind_of[1].count("generated always") for kind_of in table.columns]
         key_names = ["ka", "kb"] if table.shape == "composite" else [self.quoted_name(table.key)]
         names = [self.quoted_name(name) for (name, _), gives in zip(table.columns, given, strict=True) if gives]
         rows = [
             ", ".join(
                 [self.key(table, key), *(told[0] for told, gives in zip(table.rows[key], given, strict=True) if gives)]
+                + ([self.stamp(table)] if table.cursor else [])
             )
             for key in keys
         ]
-        listed = ", ".join([*key_names, *names])
+        listed = ", ".join([*key_names, *names, *([STAMP] if table.cursor else [])])
         self.run(f"insert into {self.quoted_name(table.name)} ({listed}) values ({'), ('.join(rows)})")
+
+    def stamp(self, table: Table) -> str:
+        number = next(table.clock)
+        if table.cursor == "bigint":
+            return str(number)
+        return quoted(f"{BEGINNING + dt.timedelta(minutes=number)}")
 
     def key(self, table: Table, key: Key) -> str:
         if table.shape == "composite":
@@ -105,11 +169,14 @@ class Sql(World):
         self.clear()
 
     def source(self, table: Table) -> dict[str, Any]:
-        source = {"kind": "sql", "url": self.url, "key": table.key}
+        source: dict[str, Any] = {"kind": "sql", "url": self.at.url, "key": table.key}
+        if table.cursor:
+            source |= {"cursor": STAMP, "cursor_lag": 1 if table.cursor == "bigint" else "1m"}
         if table.shape in ("query", "composite"):
             key = self.quoted_name(table.key)
             whole = self.joined.format("ka", "kb") if table.shape == "composite" else key
             others = "".join(f", {self.quoted_name(name)}" for name, _ in table.columns)
+            others += f", {STAMP}" if table.cursor else ""
             return {
                 **source,
                 "query": f"select {whole} as {key}{others} from {self.place}{self.quoted_name(table.name)}",
@@ -134,7 +201,7 @@ class Postgres(Sql):
     # A search path that the database sets is what a name without a schema means.
     place = "public."
     shapes = (*Sql.shapes, "partitioned", "unlogged", "child")
-    names: Sequence[str] = [name for name in NAMES if name not in ("l" * 60, "ż" * 31)] + ["l" * 60]
+    names: Sequence[str] = [name for name in NAMES if len(name.encode()) < 64]
     keys: Mapping[str, Sequence[Key]] = {
         "uuid": (), "smallint": range(1, 12), "oid": (1, 2, 3, 5, 8, 4294967295, 4000000000, 0, 9),
         "varchar(60)": _WORDS, 'text collate "C"': ["a", "A", "b", "é", "é", "zz", "10", "9", " "],
@@ -186,8 +253,9 @@ class Mariadb(Sql):
     escape = staticmethod(lambda text: quoted(text.replace("\\", "\\\\")))
     joined = "concat({0}, '-', {1})"
     shapes = (*Sql.shapes, "partitioned")
-    names: Sequence[str] = [name for name in NAMES if name != "emoji😀"]
+    names: Sequence[str] = [name for name in NAMES if name != "emoji😀" and len(name) <= 64]
     table_names: Sequence[str] = [name for name in Sql.table_names if name != "Thing"]
+    moment = "datetime"
     key_columns: Mapping[str, str] = {
         "integer": "bigint",
         "text": "varchar(60) character set utf8mb4 collate utf8mb4_nopad_bin",
@@ -208,11 +276,26 @@ class Mariadb(Sql):
     def is_open(self, table: Table, kind: str) -> bool:
         return table.shape in ("query", "composite") and kind in ("bit(1)", "boolean")
 
+    def draw(self, chance: random.Random, plain: bool) -> Table:
+        table = super().draw(chance, plain)
+        if table.shape == "view" and any(name != name.strip() for name, _ in table.columns):
+            # A view of MariaDB drops the white space in front of a name.
+            table.shape = "query"
+        return table
+
+    def kinds_of(self, table: Table) -> Mapping[str, Sequence[Told]]:
+        if table.shape in ("view", "query", "composite"):
+            return self.kinds
+        # Of a table, columns that `*` leaves out are not read; one in partitions has none of geometry.
+        left_out = ("invisible", "point", "geometry") if table.shape == "partitioned" else ("invisible",)
+        return {kind: told for kind, told in self.kinds.items() if not any(word in kind for word in left_out)}
+
 
 class Sqlite(Sql):
     kind = "sqlite"
     kinds = values.SQLITE
     literal = frozenset({"text", "varchar(10)", "text collate nocase", "text not null default 'never'"})
+    moment = "datetime"
     key_columns: Mapping[str, str] = {"plain": "int", "untyped": "", "folding": "text collate nocase"}
     shapes = (*Sql.shapes, "without rowid", "strict", "strict, without rowid")
     keys: Mapping[str, Sequence[Key]] = {
@@ -223,6 +306,13 @@ class Sqlite(Sql):
     def is_open(self, table: Table, kind: str) -> bool:
         # The answer to a query does not say what a column is declared as.
         return table.shape in ("query", "composite") and kind in ("boolean", "bit(1)", "tinyint(1)")
+
+    def draw(self, chance: random.Random, plain: bool) -> Table:
+        table = super().draw(chance, plain)
+        if "strict" in table.shape:
+            # Neither type of a stamp is one of such a table.
+            table.cursor = ""
+        return table
 
     def kinds_of(self, table: Table) -> Mapping[str, Sequence[Told]]:
         return values.SQLITE_STRICT if "strict" in table.shape else self.kinds
@@ -236,7 +326,12 @@ class Sqlite(Sql):
         return f" {table.shape}" if "strict" in table.shape or "rowid" in table.shape else ""
 
 
-def sqlite_world(folder: Path) -> tuple[Sqlite, sqlite3.Connection]:
-    path = folder / "rows.db"
+def sqlite_place(path: Path, *settings: str) -> tuple[Place, sqlite3.Connection]:
+    """
+    Args:
+        settings: of the file, such as its encoding.
+    """
     database = sqlite3.connect(path, isolation_level=None)
-    return Sqlite(f"sqlite:///{path}", lambda statement: database.execute(statement)), database
+    for setting in settings:
+        database.execute(f"pragma {setting}")
+    return Place(f"sqlite:///{path}", lambda statement: database.execute(statement)), database

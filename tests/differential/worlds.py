@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +35,8 @@ NAMES = (
     "{z}", "2024", "$x", "order", "group", "user", "null", "table", "end", "from", "key", "ß", "Ä", " lead", "a\tb",
     'two""quotes', "`tick`", "[b]", "back\\slash", "emoji😀", "a-b", "c:d", "e?f", "-- g", "embedding", "row_hash",
     "truncated", "source_updated_at", "l" * 60, "ż" * 31, "rowid", "oid", "%(x)s", "h;", "@i", "#j", "k,l", "'", "é",
+    "n" * 63 + "1", "n" * 63 + "2", "ż" * 64, "a long heading of a spreadsheet " * 8, "id_", "text_hash", "and", "not",
+    "a..b",
 )  # fmt: skip
 KEY_NAMES = ("id", "Key", "order", "a b", "żółć", 'q"x', "%s", "x'y", "100%", "a.b", "[b]", "{z}", ":x")
 
@@ -44,8 +48,13 @@ class Table:
     Attributes:
         columns: name and type of each column besides the key.
         shape: how it is kept, such as a view; of files, how they are written.
-        form: of the text, "lines" or "template".
+        form: of the text: "lines", "template", "columns", or "every" where no column is named.
         rows: for each key, as what each column was written and its text.
+        remembered: the names of the columns as the source was first seen to have them, later ones last; empty where
+            that is not known.
+        open_columns: names of columns that were of another type once, which decides what their values say.
+        cursor: type of a column `stamp`, which grows with each row that is written; "" for none.
+        clock: gives each stamp once.
     """
 
     key_type: str
@@ -55,18 +64,32 @@ class Table:
     shape: str = ""
     form: str = "lines"
     rows: dict[Key, list[Told]] = field(default_factory=dict)
+    remembered: list[str] = field(default_factory=list)
+    open_columns: set[str] = field(default_factory=set)
+    cursor: str = ""
+    clock: Iterator[int] = field(default_factory=partial(count, 1))
+
+    def renamed(self, before: str, after: str) -> None:
+        """The column of one name is gone, and one of another name is there; "" for none."""
+        if before and before in self.remembered:
+            self.remembered.remove(before)
+        if after and self.remembered:
+            self.remembered.append(after)
 
     def texts(self) -> dict[str, str | None]:
         """By key as text: the text that is embedded, "" for none, None where the docs leave a value open."""
         return {str(key): self._text(told) for key, told in self.rows.items()}
 
     def _text(self, told: Sequence[Told]) -> str | None:
-        shown = [text for _, text in told if text is not None]
+        by_name = {name: text for (name, _), (_, text) in zip(self.columns, told, strict=True)}
+        names = self.remembered if self.form == "every" else [name for name, _ in self.columns]
+        shown = [(name, text) for name in names if (text := by_name[name]) is not None]
         if len(shown) < len(told):
             return None
         if self.form == "template":
-            return " ".join(shown).strip()
-        return "\n".join(f"{name}: {text}" for (name, _), text in zip(self.columns, shown, strict=True) if text)
+            return " ".join(text for _, text in shown).strip()
+        between = "\n" if self.form == "lines" else ". "
+        return between.join(f"{name}: {text}" for name, text in shown if text)
 
 
 class World(ABC):
@@ -88,19 +111,29 @@ class World(ABC):
     def draw(self, chance: random.Random, plain: bool) -> Table:
         """
         Args:
-            plain: columns of plain names, whose texts are compared.
+            plain: columns of plain names, which every form of text takes.
         """
-        count = chance.randint(1, 4)
-        names = [f"c{number}" for number in range(count)] if plain else chance.sample(self.names, count)
+        columns = chance.randint(1, 4)
+        names = [f"c{number}" for number in range(columns)] if plain else chance.sample(self.names, columns)
         key_type = chance.choice(["integer", "text", *self.keys])
-        table = Table(key_type, [], form=chance.choice(("lines", "lines", "template")))
+        forms = ("lines", "lines", "template", "columns") if plain else ("columns", "columns", "every")
+        table = Table(key_type, [], form=chance.choice(forms))
         table.name, table.shape = chance.choice(self.table_names), chance.choice(self.shapes)
         table.key = chance.choice([each for each in self.key_names if each.lower() not in map(str.lower, names)])
         kinds = list(self.kinds_of(table))
         table.columns = [(name, chance.choice(kinds)) for name in names]
         for key in self.draw_keys(chance, table, chance.randint(3, 9)):
             table.rows[key] = self.row(chance, table)
+        table.remembered = self.order(table)
         return table
+
+    def order(self, table: Table) -> list[str]:
+        """Of the columns, as they are first seen; empty where the docs leave that open."""
+        return [name for name, _ in table.columns]
+
+    def fits(self, text: object) -> bool:
+        """It can be written where the rows are."""
+        return True
 
     def kinds_of(self, table: Table) -> Mapping[str, Sequence[Told]]:
         return self.kinds
@@ -110,11 +143,16 @@ class World(ABC):
             return chance.sample([*range(1, 20), -5, 0, 2**40, 2**63 - 1, -(2**63)], count)
         if table.key_type == "uuid":
             return [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(count)]
-        known = self.keys.get(table.key_type, [text for text in TRICKY if text])
-        return chance.sample(list(known), min(count, len(known)))
+        known = [key for key in self.keys.get(table.key_type, [text for text in TRICKY if text]) if self.fits(key)]
+        return chance.sample(known, min(count, len(known)))
 
     def row(self, chance: random.Random, table: Table) -> list[Told]:
-        return [self.value(chance, table, kind) for _, kind in table.columns]
+        told = [self.value(chance, table, kind) for _, kind in table.columns]
+        names = [name for name, _ in table.columns]
+        return [
+            (written, None if name in table.open_columns else text)
+            for name, (written, text) in zip(names, told, strict=True)
+        ]
 
     def value(self, chance: random.Random, table: Table, kind: str) -> Told:
         return chance.choice(self.kinds_of(table)[kind])

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -67,6 +68,24 @@ def mariadb_database() -> Iterator[tuple[str, Run]]:
             yield f"{MARIADB}/{name}", lambda statement, values=None: cursor.execute(statement, values)
         finally:
             cursor.execute(f"drop database {name}")
+
+
+@contextmanager
+def database_in(server: str, encoding: str) -> Iterator[str]:
+    """URL of a database in another encoding."""
+    name = f"rowvec_{uuid4().hex[:12]}"
+    try:
+        connection = psycopg.connect(server, autocommit=True, connect_timeout=5)
+    except psycopg.OperationalError as error:
+        absent("PostgreSQL", error)
+    with closing(connection):
+        connection.execute(
+            f"create database {name} encoding '{encoding}' locale_provider libc locale 'C' template template0".encode()
+        )
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(f"drop database {name} with (force)".encode())
 
 
 def explained(source: SqlSource, after: Key) -> list[str]:

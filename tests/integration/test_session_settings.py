@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -21,7 +20,7 @@ from rowvec.sources.sql import SqlSource
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.types import Column, ColumnType, Document, Row
-from tests.integration.sql_rig import MARIADB, POSTGRES, Open, absent, keys, mariadb_database, postgres_database
+from tests.integration.sql_rig import MARIADB, POSTGRES, Open, database_in, keys, mariadb_database, postgres_database
 from tests.support import digest, rows_of, simple_pipeline, vectors_match_rows
 
 POSTGRES_SETTINGS = {
@@ -124,24 +123,6 @@ def test_no_setting_of_the_stores_database_changes_what_is_written_found_and_sho
         assert all(each.ok for each in pipeline.store.checks(spec))
 
 
-@contextmanager
-def database_in(server: str, encoding: str) -> Iterator[str]:
-    """URL of a database in another encoding."""
-    name = f"rowvec_{uuid4().hex[:12]}"
-    try:
-        connection = psycopg.connect(server, autocommit=True, connect_timeout=5)
-    except psycopg.OperationalError as error:
-        absent("PostgreSQL", error)
-    with closing(connection):
-        connection.execute(
-            f"create database {name} encoding '{encoding}' locale_provider libc locale 'C' template template0".encode()
-        )
-        try:
-            yield urlsplit(server)._replace(path=f"/{name}").geturl()
-        finally:
-            connection.execute(f"drop database {name} with (force)".encode())
-
-
 @pytest.mark.parametrize(
     ("encoding", "text"), [("SQL_ASCII", "Stühle ☃"), ("LATIN1", "Stühle"), ("WIN1251", "стул"), ("EUC_JP", "椅子")]
 )
@@ -167,6 +148,35 @@ def test_text_of_a_sql_ascii_source_that_is_not_utf8_is_named_with_its_row(sourc
         assert "source.where" in str(caught.value.hint)
         assert keys(source(url, table="t", where="id <> 2")) == [1, 3]
         assert keys(source(url, query="select id from t")) == [1, 2, 3]
+
+
+def test_names_of_any_letters_are_read_beside_a_date_that_python_has_not_in_sql_ascii(source: Open) -> None:
+    with database_in(f"{POSTGRES}/postgres", "SQL_ASCII") as url:
+        with psycopg.connect(url, autocommit=True, client_encoding="utf8") as connection:
+            connection.execute('create table "żółć" (id int primary key, "gültig" date, name text)')
+            connection.execute("insert into \"żółć\" values (1, 'infinity', 'Stühle'), (2, '2024-02-29', 'b')")
+        values = [row.values for page in source(url, table='"żółć"').pages(1) for row in page]
+        assert values == [
+            {"id": 1, "gültig": "infinity", "name": "Stühle"},
+            {"id": 2, "gültig": dt.date(2024, 2, 29), "name": "b"},
+        ]
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(b"update \"\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87\" set name = E'\\xfc'")
+        # What reads such a text takes no names of other letters: the row is not named.
+        with pytest.raises(SourceError, match="invalid byte sequence") as caught:
+            keys(source(url, table='"żółć"'))
+        assert "source.where" in str(caught.value.hint)
+
+
+def test_a_text_that_is_not_utf8_behind_a_date_that_python_has_not_is_named_too(source: Open) -> None:
+    with database_in(f"{POSTGRES}/postgres", "SQL_ASCII") as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("create table t (id int primary key, until date, name text)")
+            connection.execute("insert into t values (1, 'infinity', 'a'), (2, null, E'St\\xfchle'), (3, null, 'c')")
+        for indexed in (True, False):
+            some = source(url, **({"table": "t"} if indexed else {"query": "select * from t"}))
+            with pytest.raises(SourceError, match=r"row 2: the text in 'name' is not UTF-8"):
+                keys(some)
 
 
 def test_a_store_in_sql_ascii_is_refused_by_name(server: str) -> None:

@@ -225,6 +225,28 @@ class TestDeletions:
         assert (report.deleted, report.empty, report.reasons) == (1, 1, {"empty text": 1})
         vectors_match_rows(pipeline, names(pipeline))
 
+    def test_rows_that_become_empty_do_not_hide_vanished_ones(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 5, "", 20_000)
+        put(pipeline, 6, "", 20_000)
+        del memory(pipeline).rows[3]
+        assert preview(pipeline).kinds["delete"] == 3
+        report = reads(pipeline)[1]
+        assert (report.deleted, report.incremental, report.reasons["gone from the source"]) == (3, True, 1)
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_vanished_rows_and_empty_ones_are_too_many_together(self) -> None:
+        pipeline = hundred()
+        for n in range(1, 60):
+            if n % 2:
+                put(pipeline, n, "", 20_000 + n)
+            else:
+                del memory(pipeline).rows[n]
+        for _ in range(2):
+            with pytest.raises(DeletionGuard):
+                sync(pipeline)
+        assert reads(pipeline, Options(allow_delete=True))[1].deleted == 59
+
     def test_most_of_them_at_once_are_refused(self) -> None:
         pipeline = hundred()
         for n in range(1, 60):

@@ -146,7 +146,8 @@ def preview(
     _add_price(result, pipeline, lengths.sample, known=generation is not None)
     if knows_share(options):
         if generation is not None and not pipeline.keep_missing:
-            entries = present + new - result.kinds[Kind.DELETE]
+            # With the rows that have lost their text: the source holds them too.
+            entries = present + new
             named = options.selection is not None
             gone = None if named else missing(pipeline, reading, present - matched, entries, stop)
             _add_missing(result, pipeline, generation, gone, options.selection, stop)

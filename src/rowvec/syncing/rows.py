@@ -186,7 +186,8 @@ class Pass:
         sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
         named = options.selection is not None
         if sweeps and not named:
-            entries = self._entries() - len(self.emptied) if reading.incremental else 0
+            # With the rows that have lost their text and are not deleted yet: the source holds them too.
+            entries = self._entries() if reading.incremental else 0
             sweeps = missing(pipeline, reading, (guard.rows or 0) - self.matched, entries, stop) > 0
         gone = guard.gone(options.selection, len(self.emptied), self.running.progress) if sweeps else []
         # Of a range of a fleet it is known what share of that range goes.

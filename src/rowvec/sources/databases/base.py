@@ -117,12 +117,13 @@ class Database(ABC):
 
     def answer(self, connection: Connection, statement: sa.Executable) -> Answer:
         """The driver's description of the columns, their names first, and every row."""
-        try:
-            return _answer(connection, statement)
-        except Exception as error:
-            if not self._goes_on_leniently(connection, error):
-                raise
-            return _answer(connection, statement)
+        met: list[Exception] = []
+        while True:
+            try:
+                return _answer(connection, statement)
+            except Exception as error:
+                if not self._goes_on_leniently(connection, error, met):
+                    raise
 
     def stream(
         self, statement: Callable[[], sa.Executable], size: Callable[[], int]
@@ -134,20 +135,33 @@ class Database(ABC):
             size: rows in the next part.
         """
         with self.connect() as connection:
-            try:
-                yield from self._parts(connection, statement(), size)
-            except Exception as error:
-                if not self._goes_on_leniently(connection, error):
-                    raise
-                yield from self._parts(connection, statement(), size)
+            met: list[Exception] = []
+            while True:
+                try:
+                    yield from self._parts(connection, statement(), size)
+                    return
+                except Exception as error:
+                    if not self._goes_on_leniently(connection, error, met):
+                        raise
 
-    def _goes_on_leniently(self, connection: Connection, error: Exception) -> bool:
-        """Whether the error was a text that the driver cannot read: from now on it gives what can be read of it."""
-        if not self._undecodable(getattr(error, "orig", error)):
+    def _goes_on_leniently(self, connection: Connection, error: Exception, met: list[Exception]) -> bool:
+        """Whether the error was a value that the driver cannot read: from now on it gives what can be read of it.
+
+        Args:
+            met: such errors of this answer so far; the error is put to them.
+
+        Raises:
+            Exception: the last of them, where the names in the statement cannot be said to what reads such a text.
+        """
+        if met and isinstance(error, UnicodeError):
+            raise met[-1]
+        # A value of each of two kinds: a date that Python has not, and a text that is not UTF-8.
+        if len(met) == 2 or not self._undecodable(original := getattr(error, "orig", error)):
             return False
         connection.rollback()
-        self._read_leniently(connection)
+        self._read_leniently(connection, original)
         self.met_bad_text = True
+        met.append(error)
         return True
 
     def _parts(
@@ -236,8 +250,8 @@ class Database(ABC):
         """Close an answer that is not read to its end."""
         result.close()
 
-    def _read_leniently(self, connection: Connection) -> None:
-        """Give text for such a value, on this connection from now on."""
+    def _read_leniently(self, connection: Connection, error: BaseException) -> None:
+        """Give text for such a value as the error was about, on this connection from now on."""
         raise NotImplementedError
 
     def tables(self, connection: Connection) -> list[tuple[str | None, str]]:

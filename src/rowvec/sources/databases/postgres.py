@@ -261,15 +261,17 @@ class PostgresDatabase(Database):
     def _undecodable(self, error: BaseException) -> bool:
         # Raised by the driver, without a code of the server: a date that Python has not.
         dates = isinstance(error, psycopg.DataError) and error.sqlstate is None
-        return dates or (isinstance(error, psycopg.errors.CharacterNotInRepertoire) and not self.met_bad_text)
+        return dates or isinstance(error, psycopg.errors.CharacterNotInRepertoire)
 
-    def _read_leniently(self, connection: Connection) -> None:
+    def _read_leniently(self, connection: Connection, error: BaseException) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         for name, loader in _LENIENT.items():
             driver.adapters.register_loader(name, loader)
-        if driver.info.parameter_status("server_encoding") == RAW:
-            # The server looks at what it sends in UTF-8, and at nothing that it sends as it is.
+        raw = driver.info.parameter_status("server_encoding") == RAW
+        if raw and isinstance(error, psycopg.errors.CharacterNotInRepertoire):
+            # The server looks at what it sends in UTF-8, and at nothing that it sends as it is. Only for a text that
+            # needs it: the driver then takes ASCII alone for the statement, and so for names.
             connection.info[RAW] = True
             for text in ("text", "varchar", "bpchar", "name", 0):
                 driver.adapters.register_loader(text, _Readable)

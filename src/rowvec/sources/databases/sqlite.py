@@ -160,7 +160,7 @@ class SqliteDatabase(Database):
     def _undecodable(self, error: BaseException) -> bool:
         return "Could not decode to UTF-8" in str(error)
 
-    def _read_leniently(self, connection: Connection) -> None:
+    def _read_leniently(self, connection: Connection, error: BaseException) -> None:
         driver = connection.connection.dbapi_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.text_factory = readable

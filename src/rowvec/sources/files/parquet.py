@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,16 +38,29 @@ class Parquet(Format):
 
         with _opened(file) as parquet:
             there = [name for name in names if name in parquet.schema_arrow.names]
+            zoned = _zoned(parquet, pa)
             start = 1
             try:
-                for batch in parquet.iter_batches(BATCH_ROWS, columns=there):
-                    yield from enumerate(_rows_of(batch, pa, file.name, start), start)
+                for batch in _batches(parquet, there):
+                    yield from enumerate(_rows_of(batch, pa, file.name, start, zoned), start)
                     start += batch.num_rows
+            except pa.ArrowNotImplementedError as error:
+                raise SourceError(
+                    f"{file.name}, after row {start - 1}: {_first_line(error)}",
+                    hint="pyarrow does not read this. Write the file in another form, or name the other columns in"
+                    " source.columns.",
+                ) from error
             except (pa.ArrowException, OSError) as error:
                 raise SourceError(
                     f"{file.name}, after row {start - 1}: {_first_line(error)}",
                     hint="The file is damaged: write it again.",
                 ) from error
+            if there and start - 1 != parquet.metadata.num_rows:
+                # Without a word of pyarrow. The rows that are missing would count as deleted.
+                raise SourceError(
+                    f"{file.name} has {parquet.metadata.num_rows:,} rows, and {start - 1:,} of them can be read.",
+                    hint="Write it again, with larger pages or by another program.",
+                )
 
 
 @contextmanager
@@ -67,17 +81,57 @@ def _opened(file: File) -> Iterator[Any]:
         yield opened
 
 
+def _batches(parquet: Any, columns: Sequence[str]) -> Iterator[Any]:
+    """Each row group by itself: a category within a list has another dictionary in each of them, and pyarrow does not
+    bring two into one batch."""
+    for group in range(parquet.num_row_groups):
+        yield from parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
+
+
+def _zoned(parquet: Any, pa: Any) -> dict[str, Any]:
+    """By name, the types of the columns whose times have lost their zone: INT96 keeps none, and Arrow, which notes it
+    beside the columns, does not put it back."""
+    schema, noted = parquet.schema, (parquet.metadata.metadata or {}).get(b"ARROW:schema")
+    if noted is None or all(schema.column(at).physical_type != "INT96" for at in range(len(schema))):
+        return {}
+    try:
+        written = pa.ipc.read_schema(pa.py_buffer(b64decode(noted)))
+    except (pa.ArrowException, ValueError):
+        return {}
+    read = parquet.schema_arrow
+    kinds = {name: _with_zone(read.field(name).type, written.field(name).type, pa) for name in written.names}
+    return {name: kind for name, kind in kinds.items() if kind != read.field(name).type}
+
+
+def _with_zone(read: Any, written: Any, pa: Any) -> Any:
+    """The type `read`, its times in the zones of the type `written`."""
+    types = pa.types
+    if types.is_timestamp(read) and types.is_timestamp(written) and read.tz is None:
+        return pa.timestamp(read.unit, written.tz)
+    if types.is_struct(read) and types.is_struct(written) and read.num_fields == written.num_fields:
+        pairs = zip(read, written, strict=True)
+        return pa.struct([pa.field(one.name, _with_zone(one.type, other.type, pa)) for one, other in pairs])
+    for is_kind, kind in ((types.is_list, pa.list_), (types.is_large_list, pa.large_list)):
+        if is_kind(read) and is_kind(written):
+            return kind(pa.field(read.value_field.name, _with_zone(read.value_type, written.value_type, pa)))
+    return read
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _rows_of(batch: Any, pa: Any, name: str, start: int) -> Iterator[dict[str, Any]]:
+def _rows_of(batch: Any, pa: Any, name: str, start: int, zoned: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     Args:
         start: the number of the first row, for messages.
+        zoned: see `_zoned`.
     """
     names = batch.schema.names
-    columns = [_values_of(column, pa, name, start, field) for field, column in zip(names, batch.columns, strict=True)]
+    arrays = [
+        array.cast(zoned[field]) if field in zoned else array for field, array in zip(names, batch.columns, strict=True)
+    ]
+    columns = [_values_of(array, pa, name, start, field) for field, array in zip(names, arrays, strict=True)]
     for values in zip(*columns, strict=True) if columns else ():
         yield dict(zip(names, values, strict=True))
 
