@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.abc import Buffer
-from psycopg.adapt import Loader
-from psycopg.types import datetime as pg_datetime
 from psycopg.types.json import set_json_loads
 from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import RangeInfo
@@ -31,13 +28,12 @@ from rowvec.sources.databases.base import (
     Relation,
     as_it_is,
     quote_every_name,
-    readable,
     told_driver,
 )
 from rowvec.sources.databases.postgres_checks import QUEUE_SHARE, queue_usage, table_checks
+from rowvec.sources.databases.postgres_values import LENIENT, IntervalLoader, ReadableLoader
 from rowvec.sources.json_values import value_or_text
 from rowvec.support.addresses import is_unusable, postgres_address
-from rowvec.support.intervals import interval_of
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.retry import KEEPALIVES
@@ -266,7 +262,7 @@ class PostgresDatabase(Database):
     def _read_leniently(self, connection: Connection, error: BaseException) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        for name, loader in _LENIENT.items():
+        for name, loader in LENIENT.items():
             driver.adapters.register_loader(name, loader)
         raw = driver.info.parameter_status("server_encoding") == RAW
         if raw and isinstance(error, psycopg.errors.CharacterNotInRepertoire):
@@ -274,7 +270,7 @@ class PostgresDatabase(Database):
             # needs it: the driver then takes ASCII alone for the statement, and so for names.
             connection.info[RAW] = True
             for text in ("text", "varchar", "bpchar", "name", 0):
-                driver.adapters.register_loader(text, _Readable)
+                driver.adapters.register_loader(text, ReadableLoader)
 
     def translate(self, error: BaseException) -> RowvecError:
         line = _first_line(error)
@@ -336,7 +332,7 @@ def _by_bytes(key: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def _begin_session(connection: Any, _record: object) -> None:
     """The form of durations; and a name for an administrator, where a pooler does not keep it for the next client."""
-    connection.adapters.register_loader("interval", _Interval)
+    connection.adapters.register_loader("interval", IntervalLoader)
     set_json_loads(value_or_text, connection)
     if server_pid(connection) == connection.info.backend_pid:
         connection.execute("set application_name to 'rowvec source'")
@@ -347,7 +343,7 @@ def _leave_ranges(connection: Any, _record: object) -> None:
     """As the server writes them, such as `[1,5)` and `(,)`: Python's text of them is another one."""
     for info in psycopg.adapters.types:
         if isinstance(info, RangeInfo | MultirangeInfo):
-            connection.adapters.register_loader(info.oid, _Readable)
+            connection.adapters.register_loader(info.oid, ReadableLoader)
 
 
 def _use_our_styles(connection: Connection) -> None:
@@ -363,41 +359,3 @@ def _first_line(error: BaseException) -> str:
     """What the server or libpq says; libpq puts the address that it tried before it, one line for each."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].removeprefix("connection failed: ")
-
-
-class _Interval(Loader):
-    """psycopg takes a year for 365 days and a month for 30: one that has such stays text."""
-
-    def load(self, data: Buffer) -> dt.timedelta | str:
-        text = bytes(data).decode()
-        try:
-            found = interval_of(text)
-        except ValueError:
-            return text
-        return str(found) if found.months else found.span
-
-
-def _lenient(strict: type[Any]) -> type[Any]:
-    class Lenient(strict):  # type: ignore[misc]
-        def load(self, data: Buffer) -> Any:
-            try:
-                return super().load(data)
-            except psycopg.DataError:
-                return bytes(data).decode()
-
-    return Lenient
-
-
-class _Readable(Loader):
-    def load(self, data: Buffer) -> str:
-        return readable(bytes(data))
-
-
-# `infinity`, years before 1 and after 9999, 24:00: times that PostgreSQL has and Python has not stay text.
-_LENIENT = {
-    "date": _lenient(pg_datetime.DateLoader),
-    "time": _lenient(pg_datetime.TimeLoader),
-    "timetz": _lenient(pg_datetime.TimetzLoader),
-    "timestamp": _lenient(pg_datetime.TimestampLoader),
-    "timestamptz": _lenient(pg_datetime.TimestamptzLoader),
-}
