@@ -444,6 +444,12 @@ def test_an_unwrapped_row_may_have_columns_of_those_names() -> None:
         ({"data": ROW, "metadata": {"record-type": "data"}, "id": 1}, "AWS DMS"),
         ({"table": "t", "op_type": "I", "op_ts": "2024", "id": 1}, "GoldenGate"),
         ({"_id": {}, "operationType": "insert", "ns": {}, "id": 1}, "MongoDB"),
+        ({"operationType": "delete", "documentKey": {"_id": 1}, "id": 1}, "MongoDB"),
+        ({"kind": "insert", "table": "t", "columnnames": ["id"], "columnvalues": [1], "id": 1}, "wal2json"),
+        ({"eventName": "INSERT", "dynamodb": {"NewImage": {}}, "id": 1}, "DynamoDB"),
+        ({"type": "INSERT", "table": "t", "schema": "s", "record": ROW, "old_record": None, "id": 1}, "Supabase"),
+        ({"type": "RECORD", "stream": "t", "record": ROW, "id": 1}, "Singer"),
+        ({"_airbyte_raw_id": "x", "_airbyte_data": ROW, "id": 1}, "Airbyte"),
     ],
 )
 def test_a_form_of_another_tool_is_never_a_row(form: dict[str, Any], name: str) -> None:

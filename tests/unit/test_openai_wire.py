@@ -187,6 +187,13 @@ def test_the_reason_of_the_provider_behind_a_router_is_shown() -> None:
     assert "shared pool is full" in str(error_of(ENDPOINT, 429, {}, json.dumps(body).encode()))
 
 
+@pytest.mark.parametrize("number", ["0.1", "1_0", " 5", True, [0.1], {}])
+def test_a_vector_of_anything_but_numbers_is_bad(number: Any) -> None:
+    """NumPy takes "1_0" for 10 and true for 1."""
+    with pytest.raises(BrokenAnswer, match="neither a list of numbers nor base64"):
+        vectors_of(ENDPOINT, answer([0.1, 0.2], [0.3, number]), 2)
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>", b"null", b'"no"', b"[1]", b'{"error": null}', b"\xff"])
 def test_any_error_body_is_understood_somehow(content: bytes) -> None:
     assert isinstance(error_of(ENDPOINT, 500, {}, content), EmbedderUnavailable)

@@ -75,8 +75,9 @@ class OpenedPipeline:
     @property
     def current(self) -> Pipeline:
         """`assembled`, with the columns that the source has now: a type may have changed since the first use."""
+        looked = self._assembled is None
         pipeline = self.assembled
-        now = pipeline.current()
+        now = pipeline if looked else pipeline.current()
         if now is pipeline:
             return pipeline
         with self._lock:

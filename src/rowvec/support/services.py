@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rowvec.errors import ConfigError
+from rowvec.support.plain_numbers import is_plain
 from rowvec.support.redaction import HIDDEN
 from rowvec.support.tracing import pass_on
 
@@ -57,10 +58,7 @@ def _is_part(word: str, key: str) -> bool:
 
 def number_in(text: str | None) -> float | None:
     """A number of 0 or more, None where the text is not one."""
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
+    number = float(text) if text and is_plain(text.strip()) else -1.0
     return number if 0 <= number < float("inf") else None
 
 

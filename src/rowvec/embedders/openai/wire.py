@@ -176,7 +176,7 @@ def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int, known: i
     rows: list[Any] = [None] * count
     for position, item in enumerate(data):
         index = item.get("index", position) if isinstance(item, dict) else None
-        if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
+        if type(index) is not int or not 0 <= index < count or rows[index] is not None:
             raise BrokenAnswer(f"{endpoint.location} answered with vectors whose index is missing, wrong or repeated.")
         rows[index] = _unpack(item.get("embedding"))
         if isinstance(item.get("embedding"), str) and _are_other_bytes(rows[index]):
@@ -225,12 +225,16 @@ def _are_other_bytes(row: Vectors | str) -> bool:
     return bool(filled.any() and ((sizes > LARGEST).any() or (sizes < SMALLEST).all() or halves))
 
 
+_NUMBERS = {int, float}
+
+
 def _unpack(embedding: object) -> Vectors | str:
     """A vector, or what is wrong with it."""
     try:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32, copy=False)
-        if isinstance(embedding, list):
+        # NumPy also takes the texts of numbers, "1_0" for 10 among them, and true for 1.
+        if isinstance(embedding, list) and set(map(type, embedding)) <= _NUMBERS:
             with np.errstate(over="ignore"):  # an infinity is found later
                 row = np.asarray(embedding, np.float64).astype(np.float32)
             if row.ndim == 1:

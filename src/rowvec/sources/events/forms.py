@@ -72,15 +72,23 @@ def foreign_form(payload: Mapping[str, Any]) -> str | None:
         return "an event of Maxwell or Canal"
     changes = payload.get("change")
     listed = isinstance(changes, list) and bool(changes) and all("kind" in _object(each) for each in changes)
-    if listed or {"action", "schema", "table", "columns"} <= names:
+    if listed or any(form <= names for form in _WAL2JSON):
         return "an event of wal2json"
     if {"data", "metadata"} <= names and "record-type" in _object(payload["metadata"]):
         return "an event of AWS DMS"
-    if {"table", "op_type", "op_ts"} <= names:
-        return "an event of Oracle GoldenGate"
-    if {"operationType", "ns"} <= names:
-        return "an event of MongoDB"
-    return None
+    return next((said for form, said in _FOREIGN if form <= names), None)
+
+
+_WAL2JSON = ({"action", "schema", "table", "columns"}, {"kind", "table", "columnnames", "columnvalues"})
+_FOREIGN = (
+    ({"table", "op_type", "op_ts"}, "an event of Oracle GoldenGate"),
+    ({"operationType", "ns"}, "an event of MongoDB"),
+    ({"operationType", "documentKey"}, "an event of MongoDB"),
+    ({"eventName", "dynamodb"}, "an event of DynamoDB"),
+    ({"type", "table", "schema", "record", "old_record"}, "an event of Supabase"),
+    ({"type", "stream", "record"}, "a message of Singer"),
+    ({"_airbyte_data"}, "a record of Airbyte"),
+)
 
 
 def _object(value: Any) -> Mapping[str, Any]:
