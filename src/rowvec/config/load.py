@@ -239,7 +239,7 @@ class _Reader:
     def _tell_shared_url_once(self) -> None:
         """What is wrong with the URL of the source is wrong with the store's, which nobody has written."""
         source, store = (*self._at, "source", "url"), (*self._at, "store", "url")
-        if source in [each.at for each in (*self.unset, *self.problems)]:
+        if source in [*(each.at for each in self.unset), *(each.at for each in self.problems)]:
             self.problems = [each for each in self.problems if each.at != store]
 
     def _part(self, part: kinds.Part, table: dict[str, Any], name: str = "") -> Section | None:
