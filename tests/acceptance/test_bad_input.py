@@ -370,6 +370,24 @@ def test_an_index_that_pgvector_would_refuse_leaves_nothing_behind(shop: Shop, r
     assert rowvec("index", "--json").out == "[]\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("build", "--kind", "ivfflat", "--m", "24"), "--m is of another kind of index than ivfflat."),
+        (("build", "--kind", "hnsw", "--lists", "5"), "--lists is of another kind of index than hnsw."),
+        (("build", "--lists", "5"), "--lists is of another kind of index than hnsw."),
+        (("tune", "--queries", "5", "--queries-from", "q.csv"), "--queries and --queries-from contradict each other."),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(
+    words: tuple[str, ...], said: str, shop: Shop, rowvec: Told
+) -> None:
+    (shop.folder / "q.csv").write_text("id,query\n1,lamp\n")
+    answer = rowvec("index", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+
+
 def test_the_demo_leaves_a_config_that_is_not_its_own(shop: Shop, rowvec: Told) -> None:
     before = (shop.folder / "rowvec.toml").read_bytes()
     answer = rowvec("demo", "--folder", ".", "--rows", "5")

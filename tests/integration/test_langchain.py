@@ -158,6 +158,8 @@ def test_mistakes_are_named() -> None:
         retriever.invoke(QUERY, filters="prise < 5")
     with pytest.raises(SearchError, match="limit is 0"):
         retriever.invoke(QUERY, limit=0)
+    with pytest.raises(SearchError, match="The limit is '5', which is not a whole number"):
+        retriever.invoke(QUERY, limit="5")
     with pytest.raises(SearchError, match="empty"):
         retriever.invoke("  ")
     with pytest.raises(ConfigError, match="mode is 'fuzzy'"):

@@ -512,9 +512,11 @@ def test_a_model_that_cannot_be_loaded_answers_no_query(old: Pipeline, models: M
 def test_a_fingerprint_in_words_says_what_differs(models: Models) -> None:
     made = replace(models.old.fingerprint, model="mini", dimension=1536, precision="int8")
     assert words(made) == "mini (1,536 dimensions, int8)"
-    assert (
-        words(made, replace(made, max_tokens=128, prompt="q: "))
-        == "mini (1,536 dimensions, prompt '', window of None tokens)"
+    made = replace(made, revision="")
+    other = replace(made, max_tokens=128, prompt="q: ", pooling="mean", revision="53aa51172d14")
+    assert words(made, other) == "mini (1,536 dimensions, prompt '')"
+    assert words(other, made) == (
+        "mini (1,536 dimensions, pooling mean, prompt 'q: ', window of 128 tokens, revision 53aa51172d14)"
     )
 
 

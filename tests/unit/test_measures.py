@@ -260,6 +260,21 @@ def test_a_wrong_line_of_queries_is_named(tmp_path: Path, text: str, said: str) 
     assert said in str(caught.value)
 
 
+def test_files_in_the_wrong_order_are_told_so(tmp_path: Path) -> None:
+    (tmp_path / "queries.csv").write_text("id,query\n1,plants\n")
+    with pytest.raises(ConfigError, match="as in a file of queries") as caught:
+        read_judgements(tmp_path / "queries.csv")
+    assert caught.value.hint == "The queries come first, and the judgements second."
+
+
+@pytest.mark.parametrize("text", ["", "query,docid,rating\n1,3,good\n", "query,docid,rating\n", "query,docid\n1,3\n"])
+def test_an_error_about_a_file_says_how_it_is_written(text: str, tmp_path: Path) -> None:
+    (tmp_path / "judgements.csv").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_judgements(tmp_path / "judgements.csv")
+    assert caught.value.hint
+
+
 def test_a_file_that_is_absent_or_not_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_queries(tmp_path / "none.csv")

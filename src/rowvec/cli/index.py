@@ -49,6 +49,8 @@ def index(
     """
     if action not in INDEX_ACTIONS:
         raise ConfigError(f"There is no `rowvec index {action}`.", hint="Write build, drop, status or tune.")
+    if queries is not None and queries_from is not None:
+        raise ConfigError("--queries and --queries-from contradict each other.", hint="Leave one of them out.")
     spec = _spec(kind, precision=precision, dimensions=dimensions, m=m, ef_construction=ef_construction, lists=lists)
     with opened(config, name) as pipeline:
         found = pipeline.vector_index
@@ -71,6 +73,13 @@ def _spec(kind: str | None, **chosen: Any) -> IndexSpec | None:
         if value is not None and value not in known:
             raise ConfigError(f"There is no index of the {option} {value!r}.", hint=f"--{option} {'|'.join(known)}")
     spec = replace(KINDS[kind or "hnsw"], **named)
+    others = ("m", "ef_construction") if spec.kind == "ivfflat" else ("lists",)
+    for name in named:
+        if name in others:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is of another kind of index than {spec.kind}.",
+                hint="--m and --ef-construction go with --kind hnsw, --lists with --kind ivfflat.",
+            )
     if spec.kind == "hnsw" and spec.ef_construction < 2 * spec.m:
         # Said here because pgvector says it late: an invalid index would stay behind.
         raise ConfigError(

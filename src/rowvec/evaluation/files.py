@@ -63,7 +63,7 @@ class _File:
         except OSError as error:
             raise ConfigError(
                 f"{self.path} cannot be read: {error.strerror}.",
-                hint="`rowvec eval` takes two files, the queries and the judgements: CSV, JSONL or TREC.",
+                hint=f"Check its name and its permissions. {self.hint}",
             ) from None
         except UnicodeDecodeError as error:
             raise ConfigError(

@@ -131,7 +131,9 @@ def words(fingerprint: Fingerprint, other: Fingerprint | None = None) -> str:
     }  # fmt: skip
     shown = {"precision"} if other is None else {n for n in labels if getattr(other, n) != getattr(fingerprint, n)}
     values = {name: getattr(fingerprint, name) for name in labels if name in shown}
-    told += [labels[name].format(value) for name, value in values.items() if value not in ("", None)]
+    # A prompt that is empty differs from one that is not. What else is empty is not known.
+    known = {name: value for name, value in values.items() if name == "prompt" or value not in ("", None)}
+    told += [labels[name].format(value) for name, value in known.items()]
     if other is not None and (fingerprint.passages, fingerprint.overflow) != (other.passages, other.overflow):
         told.append(f"long texts: {_long_texts(fingerprint)}")
     return f"{fingerprint.model} ({', '.join(text for text in told if text.strip())})"

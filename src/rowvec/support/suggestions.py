@@ -17,7 +17,7 @@ def suggestion(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     if near:
         return f"Did you mean {folded[near[0]]!r}?"
     if not names:
-        return "None are available."
+        return "There are none."
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return "Available: " + ", ".join(names[:limit]) + more + "."
 

@@ -31,9 +31,10 @@ def relation_of(connection: Connection, database: Database, table: str | None, q
     if not sa.inspect(connection).has_table(name, schema):
         tables = [join_name(*found) for found in database.tables(connection)]
         same_name = [found for found in tables if split_name(found)[1] == name]
+        near = f"Did you mean {same_name[0]!r}?" if same_name else suggestion(table, tables)
         raise SourceError(
             f"{database.location} has no table {redact(table)!r}.",
-            hint=f"Did you mean {same_name[0]!r}?" if same_name else suggestion(table, tables),
+            hint=near if tables else "This user sees no table there: is source.url that of another database?",
         )
     return Relation(table, sa.table(name, schema=schema), name, schema)
 
