@@ -33,7 +33,6 @@ SOURCES = ("sqlite", "postgres", "mariadb", "csv", "tsv", "jsonl", "parquet")
 STORES = ("postgres", "libsql")
 CASES = 360 if TORTURE else 5
 """Of each pair: 14 pairs are 5,040 cases in the long form."""
-DIMENSION = 8
 STORE_TABLES = ("net", "net", "Net", "select", "żółć", "a b")
 PAGES = (1, 2, 3, 2000)
 STORE_SETTINGS: tuple[Mapping[str, Any], ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from base64 import b64encode
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,6 +43,20 @@ def test_a_time_of_int96_keeps_the_zone_that_arrow_notes(tmp_path: Path) -> None
     assert [value and value.isoformat() for value in row.values["list"]] == [shown["local"], None]
     assert row.values["inside"]["at"].isoformat() == shown["local"]
     assert list(empty.values.values()) == [2, None, None, None, [], None]
+
+
+def test_a_note_of_arrow_about_other_columns_is_left_alone(tmp_path: Path) -> None:
+    moments = pa.array([dt.datetime(2024, 6, 1, 12)], pa.timestamp("us"))
+    other = pa.schema(
+        [("id", pa.int64()), ("gone", pa.timestamp("us", "UTC")), ("gone", pa.int8()), ("new", pa.string())]
+    )
+    table = pa.table({"id": [1], "new": moments, "gone": moments})
+    path = tmp_path / "a.parquet"
+    with pq.ParquetWriter(path, table.schema, use_deprecated_int96_timestamps=True, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"ARROW:schema": b64encode(other.serialize().to_pybytes()).decode()})
+    (row,) = rows_of(path)
+    assert row.values == {"id": 1, "new": dt.datetime(2024, 6, 1, 12), "gone": dt.datetime(2024, 6, 1, 12)}
 
 
 def test_rows_that_pyarrow_passes_over_stop_the_read(tmp_path: Path) -> None:

@@ -68,6 +68,6 @@ class Template(Recipe):
             return self._template.render(variables).strip()
         except Exception as error:  # a template can raise whatever its expressions raise
             raise SourceError(
-                f"Row {key!r}: {self._setting} fails: {type(error).__name__}: {error}",
+                f"Row {key!r}: {self._setting} fails: {type(error).__name__}: {str(error).rstrip('.')}.",
                 hint="A null is an empty string in a template: test for it with {% if column %}.",
             ) from error

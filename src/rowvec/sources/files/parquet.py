@@ -98,9 +98,14 @@ def _zoned(parquet: Any, pa: Any) -> dict[str, Any]:
         written = pa.ipc.read_schema(pa.py_buffer(b64decode(noted)))
     except (pa.ArrowException, ValueError):
         return {}
-    read = parquet.schema_arrow
-    kinds = {name: _with_zone(read.field(name).type, written.field(name).type, pa) for name in written.names}
-    return {name: kind for name, kind in kinds.items() if kind != read.field(name).type}
+    found = {}
+    for field in parquet.schema_arrow:
+        # What wrote the file again may have kept the note of other columns: -1 for one that is not in it.
+        at = written.get_field_index(field.name)
+        kind = _with_zone(field.type, written.field(at).type, pa) if at >= 0 else field.type
+        if kind != field.type:
+            found[field.name] = kind
+    return found
 
 
 def _with_zone(read: Any, written: Any, pa: Any) -> Any:
@@ -108,7 +113,7 @@ def _with_zone(read: Any, written: Any, pa: Any) -> Any:
     types = pa.types
     if types.is_timestamp(read) and types.is_timestamp(written) and read.tz is None:
         return pa.timestamp(read.unit, written.tz)
-    if types.is_struct(read) and types.is_struct(written) and read.num_fields == written.num_fields:
+    if types.is_struct(read) and types.is_struct(written) and read.names == written.names:
         pairs = zip(read, written, strict=True)
         return pa.struct([pa.field(one.name, _with_zone(one.type, other.type, pa)) for one, other in pairs])
     for is_kind, kind in ((types.is_list, pa.list_), (types.is_large_list, pa.large_list)):
