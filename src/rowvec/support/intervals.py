@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import NamedTuple
 
 _LONGEST = 100
@@ -83,7 +83,9 @@ def interval_of(value: str | dt.timedelta) -> Interval:
     if isinstance(value, dt.timedelta):
         found = Interval(0, *_divided(value // dt.timedelta(microseconds=1), _DAY))
     else:
-        found = _read(value)
+        # Not with the digits that an application has set for its own numbers.
+        with localcontext(Context(prec=28)):
+            found = _read(value)
     fits = all(abs(number) < 2**31 for number in found[:2]) and abs(found.microseconds) < 2**63
     if not fits or abs(30 * found.months + found.days + found.microseconds // _DAY) >= dt.timedelta.max.days:
         raise ValueError("more than 2.7 million years")
