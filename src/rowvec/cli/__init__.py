@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any
 
 USUAL = (10_000, 20, 50)
@@ -20,3 +21,6 @@ def _from_now_on(phase: str, info: dict[str, Any]) -> None:
 
 gc.set_threshold(FIRST, *USUAL[1:])
 gc.callbacks.append(_from_now_on)
+# Pydantic looks through the metadata of every installed package for plugins: a twentieth of a short command. None has
+# to do with how a command reads its settings. A value of the user's own counts.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
