@@ -58,7 +58,7 @@ RESULTS = Path(__file__).parent / "results"
 TABLE = "million.vectors"
 SLOTS = 10_000
 SHARES = (0.0001, 0.001, 0.01, 0.1, 0.5)
-QUERIES, TUNED, FILTERED, WARM, ROUNDS, TURNS, IN_A_TURN = 60, 100, 20, 10, 3, 5, 40
+QUERIES, TUNED, FILTERED, WARM, ROUNDS, TURNS, IN_A_TURN = 60, 140, 20, 10, 3, 5, 40
 MODES = ("semantic", "keyword", "hybrid")
 CONFIG = """
 [pipelines.products]

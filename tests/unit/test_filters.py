@@ -268,6 +268,17 @@ def test_without_a_near_name_all_columns_are_named() -> None:
     assert "supplier" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("where", ["id = 5", "price < 9 and not (id in (1, 2) or id is null)"])
+def test_the_key_is_no_column_to_filter_by_and_its_near_names_are_not_offered(where: str) -> None:
+    columns = [*COLUMNS, Column("ids", ColumnType.INTEGER)]
+    with pytest.raises(SearchError, match="A filter cannot use the key 'id'") as caught:
+        bind(parse(where), columns, "id")
+    assert "under another name" in str(caught.value.hint)
+    assert bind(parse("ids = 5"), columns, "id")
+    # A table of the user's own may have a metadata column of that name.
+    assert bind(parse("id = 5"), [*columns, Column("id", ColumnType.INTEGER)], "id")
+
+
 def test_a_long_substring_is_refused_and_a_long_array_member_is_not() -> None:
     with pytest.raises(SearchError, match="1,001 characters; the maximum is 1,000"):
         bind(Compare("text", Op.CONTAINS, "x" * 1_001), COLUMNS)

@@ -150,4 +150,5 @@ class OpenedPipeline:
     def _condition(self, where: str | Filter | None) -> Filter | None:
         if where is None:
             return None
-        return bind(parse(where) if isinstance(where, str) else where, self.searchable.spec.metadata)
+        spec = self.searchable.spec
+        return bind(parse(where) if isinstance(where, str) else where, spec.metadata, spec.key)

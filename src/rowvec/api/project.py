@@ -79,9 +79,9 @@ class Project:
             StoreError: the columns cannot be read.
         """
         for name, where in pipelines.items():
-            columns = self.pipeline(name).searchable.spec.metadata
+            spec = self.pipeline(name).searchable.spec
             try:
-                bind(parse(where) if isinstance(where, str) else from_json(where), columns)
+                bind(parse(where) if isinstance(where, str) else from_json(where), spec.metadata, spec.key)
             except SearchError as error:
                 raise ConfigError(f"{name}: {error.message}", hint=error.hint) from None
         return token(pipelines, expires=expires, api_key=api_key)

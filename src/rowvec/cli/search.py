@@ -116,7 +116,7 @@ def _state(name: str) -> Literal["live", "previous", "building"]:
 
 
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
-    return None if where is None else _check(lambda: bind(parse(where), pipeline.spec.metadata))
+    return None if where is None else _check(lambda: bind(parse(where), pipeline.spec.metadata, pipeline.spec.key))
 
 
 def _check(read: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ from typing import Any
 from rowvec.errors import SearchError
 from rowvec.filters.meaning import json_types
 from rowvec.filters.paths import divisions
-from rowvec.filters.tree import MAX_DEPTH, MAX_SUBSTRING, And, Compare, Filter, Not, Op, Or, check, comparison
+from rowvec.filters.tree import MAX_DEPTH, MAX_SUBSTRING, And, Compare, Filter, Not, Op, Or, check, compares, comparison
 from rowvec.filters.values import CONVERT, EXPECTED, clipped, described, number_in_json
 from rowvec.types import Column, ColumnType
 
@@ -28,18 +28,26 @@ _OPERATORS: dict[ColumnType, frozenset[Op]] = {
 """Types not named here are compared and ordered. `is null` suits every type."""
 
 
-def bind(where: Filter, columns: Sequence[Column]) -> Filter:
+def bind(where: Filter, columns: Sequence[Column], key: str = "") -> Filter:
     """The same filter with each value converted to the type of its column, ready for a store or `matches`.
 
     Conversion is strict: `"12"` is not an integer, `1` is not a boolean. Dates, times and UUIDs are text in ISO 8601
     and with hyphens; a decimal may be text, because a JSON number cannot hold all its digits. Binding twice changes
     nothing.
 
+    Args:
+        key: the name of the key, which is no metadata column; for the error that names it.
+
     Raises:
         SearchError: beyond the limits; an unknown column, with the nearest name; an operator or a value that does not
             suit the column's type.
     """
     check(where)
+    if any(each.column == key for each in compares(where)) and key not in [column.name for column in columns]:
+        raise SearchError(
+            f"A filter cannot use the key {clipped(key)}.",
+            hint="Let source.query give it a second time, under another name, and add that name to store.metadata.",
+        )
     bound = _bound(where, {column.name: column for column in columns})
     check(bound)
     return bound

@@ -79,7 +79,7 @@ class Service:
         """The problem is that a part of the store does not answer: those can be searched that do."""
         self._warm = False
         self._bound = KeptByIdentity[filters.Filter, filters.Filter](
-            lambda where: filters.bind(where, pipeline.spec.metadata)
+            lambda where: filters.bind(where, pipeline.spec.metadata, pipeline.spec.key)
         )
         """The filters of search tokens."""
         self._checking = threading.Lock()
@@ -355,7 +355,7 @@ class Service:
                 f"The filter uses contains or like {searched} times; this server allows {MOST_CONTAINS}.",
                 hint="Each reads every row. Combine fewer, or search for the words with the keyword mode.",
             )
-        return filters.bind(parsed, self.pipeline.spec.metadata)
+        return filters.bind(parsed, self.pipeline.spec.metadata, self.pipeline.spec.key)
 
 
 def _unseen() -> Problem:
