@@ -275,7 +275,7 @@ def test_the_key_is_no_column_to_filter_by_and_its_near_names_are_not_offered(wh
         bind(parse(where), columns, "id")
     assert "under another name" in str(caught.value.hint)
     assert bind(parse("ids = 5"), columns, "id")
-    # A table of the user's own may have a metadata column of that name.
+    # A column of that name is a column.
     assert bind(parse("id = 5"), [*columns, Column("id", ColumnType.INTEGER)], "id")
 
 
