@@ -31,7 +31,7 @@ def test_an_error_that_has_a_page_names_a_topic_that_help_prints(
     def refuse() -> None:
         raise DeletionGuard("More than half of the vectors would be deleted.")
 
-    monkeypatch.setattr(main_module, "app", refuse)
+    monkeypatch.setattr("rowvec.cli.commands.app", refuse)
     with pytest.raises(SystemExit):
         main_module.main()
     topic = capsys.readouterr().err.partition("Why: rowvec help ")[2].strip()

@@ -243,7 +243,7 @@ def test_a_sound_diskann_index_is_measured(diskann: tuple[Pipeline, LibsqlStore,
     [
         (f"delete from {SIDE} where rowid in (select rowid from {SIDE} not indexed limit 3)", "77 of 77 indexed"),
         ("drop trigger rowvec_indexed_update_vectors_1", "rowvec_indexed_update_vectors_1 not there"),
-        (f"insert into {SIDE} select 12345, embedding from vectors where id = 5", "1 entries without a row"),
+        (f"insert into {SIDE} select 12345, embedding from vectors where id = 5", "1 entry without a row"),
         ("drop index rowvec_diskann_vectors_1", "rowvec_diskann_vectors_1 not there"),
     ],
 )

@@ -50,8 +50,13 @@ def add(store: LibsqlStore, first: int, vectors: Vectors) -> None:
 
 
 def test_the_engine_still_has_the_defect_that_the_index_works_round(tmp_path: Path) -> None:
-    """When this fails libSQL has fixed it, and the table of distinct vectors can go."""
-    database = LocalDatabase(str(tmp_path / "bare.db"))
+    """When this fails libSQL has fixed it, and the table of distinct vectors can go. Its index is made by chance: now
+    and then it finds what it usually does not."""
+    assert not all(_finds_the_second_of_two(tmp_path / f"bare-{turn}.db") for turn in range(5))
+
+
+def _finds_the_second_of_two(path: Path) -> bool:
+    database = LocalDatabase(str(path))
     database.create()
     database.query("create table t (id integer primary key, v f32_blob(768))")
     database.query("create index i on t (libsql_vector_idx(v))")
@@ -63,7 +68,7 @@ def test_the_engine_still_has_the_defect_that_the_index_works_round(tmp_path: Pa
     database.query("delete from t where id = 3")
     found = {key for (key,) in database.query("select id from vector_top_k('i', ?, 21)", (twice,))}
     database.close()
-    assert 99 not in found
+    return 99 in found
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])

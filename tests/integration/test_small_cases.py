@@ -33,7 +33,7 @@ def cases(data: Path) -> Path:
 
 def put(shop: Shop, case: Path, name: str | None = None) -> str:
     """The input in the project's folder; its name there."""
-    shutil.copy(case, shop.folder / (name or case.name))
+    shutil.copyfile(case, shop.folder / (name or case.name))
     return name or case.name
 
 

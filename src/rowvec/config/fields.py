@@ -97,8 +97,13 @@ def key_of(variables: Mapping[str, str], url: str) -> str | None:
 def number(value: Any) -> Any:
     if isinstance(value, bool):
         raise wrong("is not a number", "Write a number without quotes.")
-    if isinstance(value, str) and value and not is_plain(value):
-        # As an environment variable gives it: pydantic would take 1_0 for 10.
+    if isinstance(value, str) and not is_plain(value):
+        # As an environment variable gives it: pydantic would take 1_0 for 10. What is not a number for pydantic either
+        # has an error that knows whether it has to be whole.
+        try:
+            float(value)
+        except ValueError:
+            return value
         raise PydanticCustomError("float_parsing", "not written as a number")
     return value
 

@@ -161,7 +161,9 @@ class Database(ABC):
         connection.rollback()
         self._read_leniently(connection, original)
         self.met_bad_text = True
-        met.append(error)
+        # Without the frames, which hold the connection: it would stay open until Python looks for garbage.
+        original.__traceback__ = None
+        met.append(error.with_traceback(None))
         return True
 
     def _parts(
