@@ -152,7 +152,7 @@ class Ranking:
 
     @cached_property
     def _expression(self) -> Expression:
-        # Jinja is a tenth of the start of a command, and most pipelines have no expression.
+        # Jinja takes a fiftieth of what a command imports, and most pipelines have no expression.
         from rowvec.support.expressions import Expression
 
         assert self.static is not None

@@ -435,4 +435,4 @@ def test_bytes_that_are_no_text_are_not_looked_for(rowvec: Told) -> None:
         ("similar", "\udcff"),
     ):
         told = rowvec(*arguments)
-        assert told.code == 2 and "bytes that are no text in UTF-8" in told.err
+        assert told.code == 2 and "bytes that are not UTF-8" in told.err

@@ -1,4 +1,4 @@
-"""One source and one store for many cases: what rowvec is told of them, and what the bare driver finds in the store."""
+"""One source and one store for many cases: what rowvec.toml says about them, and what the bare driver reads."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ def lost(case: Case) -> None:
 
 
 def garbled(case: Case) -> None:
-    """Some bytes of a file are others: that is an error, or it is read, and either way mends itself."""
+    """Some bytes of a file are others: that is an error, or it is read, and either way the next sync puts it right."""
     table, world = case.table, case.net.world
     if not isinstance(world, files.Csv | files.Jsonl):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -213,25 +213,30 @@ def test_the_command_speaks_on_stdin_and_stdout(tmp_path: Path) -> None:
     assert [each["id"] for each in found(anyio.run(call))["results"]] == ["things:2", "things:1"]
 
 
-@pytest.mark.slow
-def test_a_line_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
-    """Whoever sent it would wait for ever; the calls around it are answered too."""
-    (tmp_path / "rowvec.toml").write_text(CONFIG)
-    (tmp_path / "things.jsonl").write_text('{"id": 1, "name": "lamp"}\n')
+def answered(folder: Path, lines: Sequence[str]) -> list[Any]:
+    """What `rowvec mcp` says to these lines, in any order: one answer to each."""
+    (folder / "rowvec.toml").write_text(CONFIG)
+    (folder / "things.jsonl").write_text('{"id": 1, "name": "lamp"}\n')
     command = [sys.executable, "-m", "rowvec.cli.main"]
-    subprocess.run([*command, "sync", "--config", tmp_path / "rowvec.toml"], check=True, capture_output=True)
-    lines = ["no json", '{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": "\\ud800"}', "[" * 100_000, "[]"]
-    ping = '{"jsonrpc": "2.0", "id": 9, "method": "ping"}'
-    told = "\n".join([HELLO, *lines, ping, ""])
-    arguments = [*command, "mcp", "--config", str(tmp_path / "rowvec.toml")]
+    subprocess.run([*command, "sync", "--config", folder / "rowvec.toml"], check=True, capture_output=True)
+    arguments = [*command, "mcp", "--config", str(folder / "rowvec.toml")]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(told)
+        process.stdin.write("\n".join([*lines, ""]))
         process.stdin.flush()
-        answers = [json.loads(process.stdout.readline()) for _ in range(len(lines) + 2)]
+        found = [json.loads(process.stdout.readline()) for _ in lines]
         process.stdin.close()
         assert process.wait() == 0
+    return found
+
+
+@pytest.mark.slow
+def test_a_line_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
+    """Whoever sent it would wait for ever; the calls around it are answered too."""
+    lines = ["no json", '{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": "\\ud800"}', "[" * 100_000, "[]"]
+    ping = '{"jsonrpc": "2.0", "id": 9, "method": "ping"}'
+    answers = answered(tmp_path, [HELLO, *lines, ping])
     unread = [answer["error"]["code"] for answer in answers if answer["id"] is None]
     assert unread == [-32700, -32700, -32700, -32600]
     assert {answer["id"] for answer in answers} == {1, None, 9}
@@ -240,20 +245,8 @@ def test_a_line_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_line_that_has_a_name_twice_is_refused_with_its_id(tmp_path: Path) -> None:
     """The last filter would count, and the first be dropped without a word."""
-    (tmp_path / "rowvec.toml").write_text(CONFIG)
-    (tmp_path / "things.jsonl").write_text('{"id": 1, "name": "lamp"}\n')
-    command = [sys.executable, "-m", "rowvec.cli.main"]
-    subprocess.run([*command, "sync", "--config", tmp_path / "rowvec.toml"], check=True, capture_output=True)
-    told = "\n".join([HELLO, TWICE, '{"jsonrpc": "2.0", "id": 7, "id": 8, "method": "ping"}', ""])
-    arguments = [*command, "mcp", "--config", str(tmp_path / "rowvec.toml")]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(told)
-        process.stdin.flush()
-        answers = {answer["id"]: answer for answer in (json.loads(process.stdout.readline()) for _ in range(3))}
-        process.stdin.close()
-        assert process.wait() == 0
+    told = [HELLO, TWICE, '{"jsonrpc": "2.0", "id": 7, "id": 8, "method": "ping"}']
+    answers = {answer["id"]: answer for answer in answered(tmp_path, told)}
     assert answers[5]["error"]["message"] == SAID_TWICE
     assert answers[None]["error"]["message"].startswith("The name 'id' is there twice")
 

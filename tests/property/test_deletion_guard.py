@@ -51,6 +51,13 @@ class World:
         source = SqlSource(f"sqlite:///{self.folder / 'rows.db'}", table=self.table, key="id")
         return simple_pipeline(source, self.open_store(f"{self.table}_vectors"), HashEmbedder())
 
+    def filled(self, rows: int) -> Pipeline:
+        pipeline = self.begin()
+        for key in range(rows):
+            self.sql("insert into things values (?, ?)", key, f"thing {key}")
+        sync(pipeline)
+        return pipeline
+
     def sql(self, statement: str, *values: Any) -> None:
         with closing(sqlite3.connect(self.folder / "rows.db")) as database, database:
             database.execute(statement.replace("things ", f"{self.table} "), values)
@@ -198,10 +205,7 @@ def test_a_first_fill_that_was_interrupted_is_no_measure_when_it_has_ended(world
 
 def test_a_table_emptied_while_the_embedder_works_keeps_its_vectors(world: World) -> None:
     """What was few when it was counted is all when it comes to the deletion."""
-    pipeline = world.begin()
-    for key in range(200):
-        world.sql("insert into things values (?, ?)", key, f"thing {key}")
-    sync(pipeline)
+    pipeline = world.filled(200)
     world.sql("delete from things where id = 0")
     world.sql("update things set name = 'slow' where id = 1")
 
@@ -218,10 +222,7 @@ def test_a_table_emptied_while_the_embedder_works_keeps_its_vectors(world: World
 
 
 def test_renamed_keys_are_refused_until_it_is_allowed(world: World) -> None:
-    pipeline = world.begin()
-    for key in range(10):
-        world.sql("insert into things values (?, ?)", key, f"thing {key}")
-    sync(pipeline)
+    pipeline = world.filled(10)
     world.sql("update things set id = id + 100")
     for _ in range(3):
         with pytest.raises(DeletionGuard, match=r"10 of the 10 rows .* Nothing was deleted"):

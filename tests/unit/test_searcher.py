@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rowvec.errors import StoreUnavailable
+from rowvec.errors import SearchError, StoreUnavailable
 from rowvec.filters import Filter, parse
 from rowvec.ranking import Ranking, fuse_convex, normalised
 from rowvec.searcher import DEPTH, Refine, Searcher
@@ -40,6 +40,12 @@ def rows_of(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(MemoryGeneration, name, lambda self, *given, **more: change(original, self, *given, **more))
 
     return change
+
+
+@pytest.mark.parametrize("limit", ["3", 3.0, True, np.int64(3)])
+def test_a_limit_that_is_not_an_int_is_refused(limit: Any) -> None:
+    with pytest.raises(SearchError, match="which is not a whole number"):
+        searcher_of().search(QUERY, limit=limit)
 
 
 def test_the_halves_of_a_hybrid_search_run_side_by_side(rows_of: Any) -> None:

@@ -197,6 +197,8 @@ def _long_texts(pipeline: Pipeline, documents: Sequence[Document]) -> Iterator[C
         return
     tried = long[:MOST_CUT]
     cuts = [cut for cut in cutter.cut(tried, [""] * len(tried)) if cut is not None]
+    if not cuts:
+        return
     share, about = len(long) / len(tried), "about " if len(long) > len(tried) else ""
     tokens = round(share * sum(piece.tokens for cut in cuts for piece in cut.pieces))
     pieces = round(share * sum(len(cut.pieces) for cut in cuts))

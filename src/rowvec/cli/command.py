@@ -53,12 +53,12 @@ class Command(TyperCommand):
                 ctx.fail(f"{param.opts[0]} {text!r}: {NOT_PLAIN}.")
 
     def _check_texts(self, ctx: Context) -> None:
-        """Refuse bytes that are no text, as HTTP does: something else would be looked for. Paths may have them."""
+        """Refuse bytes that are not text, as HTTP does: something else would be looked for. Paths may have them."""
         for param in self.params:
             value = ctx.params.get(str(param.name))
             for text in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
-                    ctx.fail(f"{param.opts[0]}: it has bytes that are no text in UTF-8.")
+                    ctx.fail(f"{param.opts[0]}: it has bytes that are not UTF-8.")
 
     def _unexpected(self, ctx: Context, left: list[str]) -> str:
         first = ctx.params.get("query")

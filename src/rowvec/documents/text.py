@@ -234,7 +234,7 @@ def build_context(available: Sequence[Column], template: str) -> Recipe:
 
 
 def _template(*given: Any) -> Recipe:
-    # Jinja is a tenth of the start of a command, and most pipelines have no template.
+    # Jinja takes a fiftieth of what a command imports, and most pipelines have no template.
     from rowvec.documents.template import Template
 
     return Template(*given)

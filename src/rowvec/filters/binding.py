@@ -36,7 +36,7 @@ def bind(where: Filter, columns: Sequence[Column], key: str = "") -> Filter:
     nothing.
 
     Args:
-        key: the name of the key, which is no metadata column; for the error that names it.
+        key: the name of the key, which is not a metadata column; for the error that names it.
 
     Raises:
         SearchError: beyond the limits; an unknown column, with the nearest name; an operator or a value that does not

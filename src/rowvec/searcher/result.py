@@ -55,4 +55,4 @@ def check_limit(limit: int) -> None:
 def _check_whole(what: str, number: object) -> None:
     """Of a program's arguments, which nothing has converted."""
     if not isinstance(number, int) or isinstance(number, bool):
-        raise SearchError(f"{what} is {number!r}, which is not a whole number.", hint="Write it without quotes: 10.")
+        raise SearchError(f"{what} is {number!r}, which is not a whole number.", hint="Give an int, such as 10.")
