@@ -266,6 +266,7 @@ def test_without_a_near_name_all_columns_are_named() -> None:
     with pytest.raises(SearchError, match="no metadata column 'zzz'") as caught:
         bind(parse("zzz = 1"), COLUMNS)
     assert "supplier" in str(caught.value.hint)
+    assert "It cannot be the key: let source.query give it under another name" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("where", ["id = 5", "price < 9 and not (id in (1, 2) or id is null)"])

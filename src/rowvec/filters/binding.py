@@ -14,7 +14,11 @@ from rowvec.filters.tree import MAX_DEPTH, MAX_SUBSTRING, And, Compare, Filter, 
 from rowvec.filters.values import CONVERT, EXPECTED, clipped, described, number_in_json
 from rowvec.types import Column, ColumnType
 
-ADDING = "To use another column of the rows, add it to store.metadata and run `rowvec sync`."
+SECOND_NAME = "let source.query give it under another name too, and add that name to store.metadata."
+ADDING = (
+    "To use another column of the rows, add it to store.metadata and run `rowvec sync`."
+    f" It cannot be the key: {SECOND_NAME}"
+)
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
 _OPERATORS: dict[ColumnType, frozenset[Op]] = {
@@ -46,7 +50,7 @@ def bind(where: Filter, columns: Sequence[Column], key: str = "") -> Filter:
     if any(each.column == key for each in compares(where)) and key not in [column.name for column in columns]:
         raise SearchError(
             f"A filter cannot use the key {clipped(key)}.",
-            hint="Let source.query give it a second time, under another name, and add that name to store.metadata.",
+            hint=SECOND_NAME.capitalize(),
         )
     bound = _bound(where, {column.name: column for column in columns})
     check(bound)
